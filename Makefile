@@ -1,0 +1,51 @@
+# make run    environment, MNIST, training, choice, archive, server, one question, the answer
+# make test   environment, every check
+#
+# On a machine without an NVIDIA GPU, `make run TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu`
+# spares the download of CUDA. No other index is asked for than pip's own unless it is named here.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH_INDEX_URL ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INDEX := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
+
+.DEFAULT_GOAL := help
+.PHONY: help environment run test format clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+environment: .venv/.installed
+
+# Installed anew only when a requirements file changed; the mark is set last, so a broken install is done again.
+.venv/.installed: requirements.txt requirements-serve.txt | .venv/bin/python
+	$(PIP) install $(INDEX) -r requirements.txt
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.txt .venv/.installed
+	$(PIP) install $(INDEX) -r requirements-dev.txt
+	@touch $@
+
+.venv/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed, found $$("$(PYTHON)" --version 2>&1); name one with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -m venv .venv || \
+	  { echo "error: no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
+
+run: .venv/.installed
+	@$(BIN)/python -m mnist_lightning.lifecycle
+
+test: .venv/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+format: .venv/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv data mlflow.db mlruns build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find model_store -type f ! -name .gitkeep -delete

@@ -1,0 +1,1 @@
+"""A digit recogniser's whole life: train, compare, archive, serve, ask."""

@@ -1,0 +1,42 @@
+"""Training pictures as other hands, pens and cameras would have made them; by batch, each picture its own way.
+
+Every step takes and gives (B, 1, 28, 28) floats in [0, 1], white ink on black. Batches come shuffled, so a step
+that is meant for a part of the pictures simply takes the first of them.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from mnist_lightning.damages import DAMAGE
+from mnist_lightning.drawing import SIDE, Images, affine, each
+from mnist_lightning.habits import habits
+
+
+def augment(images: Images, labels: torch.Tensor) -> Images:
+    """Habits of writing, width of the pen, shape, then damage of many kinds on a part of the batch."""
+    images = move(pen(habits(images, labels)))
+    return damage(images)
+
+
+def pen(images: Images, share: float = 0.3) -> Images:
+    """A wider pen for the first part of the batch, a finer one for the next, by up to about a pixel a side."""
+    count = int(share * len(images))
+    wide, fine, rest = images[:count], images[count : 2 * count], images[2 * count :]
+    wide = wide + each(count, 0, 0.9, images) * (F.max_pool2d(wide, 3, 1, 1) - wide)
+    fine = fine + each(count, 0, 0.7, images) * (-F.max_pool2d(-fine, 3, 1, 1) - fine)
+    return torch.cat([wide, fine, rest])
+
+
+def move(images: Images, *, pixels: float = 1.2) -> Images:
+    """Turned, stretched, slanted, shifted, and bent by a smooth random field of about `pixels`."""
+    grid = F.affine_grid(affine(images), list(images.shape), align_corners=False)
+    bend = torch.randn(len(images), 2, 5, 5, device=images.device) * (pixels / SIDE * 2)
+    bend = F.interpolate(bend, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
+    return F.grid_sample(images, grid + bend.permute(0, 2, 3, 1), align_corners=False)
+
+
+def damage(images: Images, share: float = 0.4) -> Images:
+    """Each kind of damage on its own few pictures; 1 - `share` of the batch stays whole."""
+    count = round(share * len(images) / len(DAMAGE))  # pictures for each kind
+    damaged = [kind(images[i * count : (i + 1) * count]) for i, kind in enumerate(DAMAGE)] if count else []
+    return torch.cat([*damaged, images[count * len(DAMAGE) :]])

@@ -1,0 +1,94 @@
+"""Ask the server about pictures of digits.
+
+python -m mnist_lightning.client my_digit.png
+python -m mnist_lightning.client --top 3 --json one.png two.jpg
+cat my_digit.png | python -m mnist_lightning.client -
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import requests
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+class ClientError(RuntimeError):
+    """No answer could be had; the message says what to do."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The verb; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mnist_lightning.client", description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a picture file, or - for standard input")
+    parser.add_argument("--top", type=_one_to_ten, default=10, metavar="N", help="show the N likeliest digits (10)")
+    parser.add_argument("--json", action="store_true", help="one line of JSON for each picture")
+    parser.add_argument("--url", default=DEFAULT_URL, help="the server's address (%(default)s)")
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer (%(default)s)")
+    options = parser.parse_args(arguments)
+    failed = False
+    for name in options.pictures:
+        try:
+            if not options.json:
+                print(f"asking {options.url} about {name}", file=sys.stderr)
+            answer = ask(_read(name), options.url, options.timeout)
+            print(json.dumps({"picture": name, **answer}) if options.json else _told(name, answer, options.top))
+        except ClientError as error:
+            print(f"error: {name}: {error}", file=sys.stderr)
+            failed = True
+        except KeyboardInterrupt:
+            return 130
+    return int(failed)
+
+
+def ask(picture: bytes, url: str = DEFAULT_URL, timeout: float = 10.0) -> dict[str, Any]:
+    """The server's answer about a picture file's bytes: `prediction`, `confidence`, `probabilities`.
+
+    Raises ClientError if the server is not there, takes longer than `timeout` seconds, or refuses the picture.
+    """
+    headers = {"Content-Type": "application/octet-stream"}
+    try:
+        answer = requests.post(f"{url.rstrip('/')}/predictions/mnist", data=picture, headers=headers, timeout=timeout)
+        body = answer.json()
+    except requests.Timeout as error:
+        raise ClientError(f"no answer from {url} within {timeout:g} s; see --timeout") from error
+    except requests.ConnectionError as error:
+        raise ClientError(f"no server at {url}; start it with: python -m mnist_lightning.serve") from error
+    except requests.exceptions.JSONDecodeError as error:
+        raise ClientError(f"{url} answered {answer.status_code}, and not as a model server would") from error
+    except (requests.RequestException, ValueError) as error:
+        raise ClientError(f"{url} cannot be asked: {error}; see --url") from error
+    if not answer.ok or "prediction" not in body:
+        raise ClientError(f"{url} answered {answer.status_code}: {_message(body)}")
+    return cast(dict[str, Any], body)
+
+
+def _read(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise ClientError(f"the file cannot be read: {error.strerror or error}") from error
+
+
+def _message(body: object) -> object:
+    return body.get("message", body) if isinstance(body, dict) else body
+
+
+def _told(name: str, answer: dict[str, Any], top: int) -> str:
+    """The digit, then the likeliest ones with a bar each."""
+    ranked = sorted(enumerate(answer["probabilities"]), key=lambda pair: -pair[1])[:top]
+    rows = [f"  {digit}  {100 * share:6.2f} %  {'█' * round(30 * share)}".rstrip() for digit, share in ranked]
+    return "\n".join([f"{name}: {answer['prediction']}", *rows])
+
+
+def _one_to_ten(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 10")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""MNIST as tensors in memory, handed out and augmented by batch."""
+
+from pathlib import Path
+
+import lightning as L
+import torch
+from sklearn.model_selection import train_test_split
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
+
+from mnist_lightning import mnist
+from mnist_lightning.augmentation import augment
+
+VALIDATION_IMAGES = 5_000
+SPLIT_SEED = 20_261_124  # one split for every run: runs are compared on the same 5,000 validation images
+EVALUATION_BATCH = 1_000
+
+Batch = tuple[torch.Tensor, torch.Tensor]  # images (B, 1, 28, 28), labels (B,)
+
+
+class MnistDataModule(L.LightningDataModule):
+    """55,000 training images and 5,000 for validation, stratified by digit; the official test set apart.
+
+    Args:
+        folder: where the four IDX files are or will be.
+        batch_size: training images in a step.
+        limit: use only so many training images, for a first look; None means all.
+        seed: the order in which training images come.
+    """
+
+    def __init__(self, folder: Path, batch_size: int = 256, limit: int | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.folder, self.batch_size, self.limit, self.seed = folder, batch_size, limit, seed
+
+    def prepare_data(self) -> None:
+        """Fetch what is missing. Raises mnist.MnistUnavailableError."""
+        mnist.fetch(self.folder)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the files once, whatever the stage."""
+        if hasattr(self, "training"):
+            return
+        images, labels = mnist.load(self.folder, train=True)
+        chosen, held_out = train_test_split(
+            range(len(labels)), test_size=VALIDATION_IMAGES, stratify=labels, random_state=SPLIT_SEED
+        )
+        self.training: Batch = (images[chosen][: self.limit], labels[chosen][: self.limit])
+        self.validation: Batch = (images[held_out], labels[held_out])
+        self.test: Batch = mnist.load(self.folder, train=False)
+
+    def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        """Shuffled batches; a last batch that is not full is left out."""
+        size = min(self.batch_size, len(self.training[1]))
+        order = RandomSampler(range(len(self.training[1])), generator=torch.Generator().manual_seed(self.seed))
+        return _by_batch(self.training, BatchSampler(order, size, drop_last=True))
+
+    def val_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        """The validation images in large batches, as they are."""
+        order = SequentialSampler(range(len(self.validation[1])))
+        return _by_batch(self.validation, BatchSampler(order, EVALUATION_BATCH, drop_last=False))
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Bytes to floats in [0, 1] on whatever device the batch is by now; augmented in training."""
+        images, labels = batch
+        pictures = images.float() / 255
+        if self.trainer is not None and self.trainer.training:
+            pictures = augment(pictures, labels)
+        return pictures.contiguous(memory_format=torch.channels_last), labels
+
+
+def _by_batch(data: Batch, batches: BatchSampler) -> DataLoader[tuple[torch.Tensor, ...]]:
+    """A loader that indexes the tensors once a batch: no per-sample work, no collate, no worker processes."""
+    return DataLoader(TensorDataset(*data), sampler=batches, batch_size=None)

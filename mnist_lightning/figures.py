@@ -1,0 +1,72 @@
+"""Arrays -> matplotlib figures. No files, no display, no MLflow."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def comparison_curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Every optimizer's curves in one picture.
+
+    Args:
+        histories: for each optimizer, values by epoch for each of some names (the same names for all).
+    """
+    names = list(next(iter(histories.values())))
+    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
+    for axes, name in zip(np.atleast_1d(np.asarray(figure.subplots(1, len(names)))), names, strict=True):
+        for optimizer, history in histories.items():
+            axes.plot(range(1, len(history[name]) + 1), history[name], marker="o", markersize=3, label=optimizer)
+        axes.set(xlabel="epoch", title=name.replace("_", " "))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def confusion_matrix(labels: Array, answers: Array) -> Figure:
+    """How often each digit (row) was read as each (column), (10, 10) counts; the diagonal is not coloured."""
+    counts = np.zeros((10, 10), dtype=np.int64)
+    np.add.at(counts, (labels, answers), 1)
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    figure = Figure(figsize=(6, 5.5), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(wrong, cmap="Reds", vmax=max(int(wrong.max()), 1))
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if wrong[row, column] > 0.6 * wrong.max() > 0 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
+    right = int(np.trace(counts))
+    axes.set(xlabel="read as", ylabel="digit", xticks=range(10), yticks=range(10))
+    axes.set_title(f"{len(labels) - right} of {len(labels):,} misread ({100 * right / max(len(labels), 1):.2f} %)")
+    return figure
+
+
+def misread_gallery(images: Array, labels: Array, probabilities: Array, *, most: int = 60) -> Figure:
+    """The pictures that were misread, surest mistakes first, each with digit, answer and confidence.
+
+    Args:
+        images: (N, 28, 28), white ink on black.
+        labels: (N,) digits.
+        probabilities: (N, 10).
+        most: how many to show.
+    """
+    answers = probabilities.argmax(axis=1)
+    confidence = np.asarray(probabilities).max(axis=1)
+    wrong = np.flatnonzero(answers != labels)
+    shown = wrong[np.argsort(-confidence[wrong])][:most]
+    columns = 10
+    rows = max(1, -(-len(shown) // columns))
+    figure = Figure(figsize=(columns * 1.1, rows * 1.45 + 0.4), layout="constrained")
+    figure.suptitle(f"{len(wrong)} of {len(labels):,} misread: digit → answer, confidence")
+    for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if place < len(shown):
+            index = shown[place]
+            axes.imshow(images[index], cmap="gray_r")
+            axes.set_title(f"{labels[index]} → {answers[index]}\n{100 * confidence[index]:.0f} %", fontsize=9)
+    return figure

@@ -1,0 +1,94 @@
+"""How the network learns: one LightningModule, whatever the optimizer."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import nn
+from torch.optim import Optimizer
+from torchmetrics.classification import MulticlassAccuracy
+
+DIGITS = 10
+VALIDATION_ACCURACY = "validation_accuracy"  # the one name by which runs are compared
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+@dataclass
+class Schedule:
+    """How the learning rate goes over a training: up to the optimizer's `lr`, then down to nearly nothing."""
+
+    warmup: float = 0.2
+    """Part of all steps in which the rate climbs in a straight line, in [0, 1)."""
+    decay: Literal["linear", "cosine"] = "linear"
+    """The way down from there."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is {self.warmup}; it must be at least 0 and less than 1")
+
+    def factor(self, progress: float) -> float:
+        """The part of the peak rate at `progress`, itself in [0, 1]; never quite zero."""
+        if progress < self.warmup:
+            return max(progress / self.warmup, 1e-3)
+        left = (1 - progress) / (1 - self.warmup)
+        return max(left if self.decay == "linear" else (1 - math.cos(math.pi * left)) / 2, 1e-3)
+
+
+class DigitClassifier(L.LightningModule):
+    """A network of (B, 1, 28, 28) -> (B, 10) logits, trained by cross-entropy.
+
+    Args:
+        network: the network itself; moved to channels_last, which its convolutions are faster in.
+        optimizer: makes the optimizer from the network's parameters.
+        schedule: the learning rate over the training.
+        label_smoothing: part of each label spread over the ten digits, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.optimizer, self.schedule, self.label_smoothing = optimizer, schedule, label_smoothing
+        self.accuracy = MulticlassAccuracy(DIGITS, average="micro")
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
+        """One step's loss."""
+        images, labels = batch
+        loss = F.cross_entropy(self.network(images).float(), labels, label_smoothing=self.label_smoothing)
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
+        """Loss and accuracy on the validation images."""
+        images, labels = batch
+        logits = self.network(images).float()
+        self.accuracy(logits, labels)
+        self.log("validation_loss", F.cross_entropy(logits, labels), batch_size=len(labels))
+        self.log(VALIDATION_ACCURACY, self.accuracy, batch_size=len(labels))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer with a learning rate that changes at every step."""
+        optimizer = self.optimizer(self.network.parameters())
+        steps = self.trainer.estimated_stepping_batches
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step / steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, images: torch.Tensor, batch_size: int = 1_000) -> torch.Tensor:
+    """Logits (N, 10) float32 of uint8 images (N, 1, 28, 28), computed in float32 as the server does."""
+    network = network.eval()
+    device: Any = next(network.parameters()).device
+    parts = [network(part.to(device).float() / 255).float().cpu() for part in images.split(batch_size)]
+    return torch.cat(parts)

@@ -1,0 +1,134 @@
+"""The best run's checkpoint -> model_store/mnist.mar, ready for TorchServe, and mnist.json, which says what it is.
+
+python -m mnist_lightning.package                 # the champion
+python -m mnist_lightning.package --run RUN_ID
+python -m mnist_lightning.package --parts build   # also leave what goes into the archive in build/
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from mnist_lightning import tracking
+from mnist_lightning.network import DigitNet
+
+PROJECT = Path(__file__).resolve().parent.parent
+NAME = "mnist"
+SERVED_CODE = [
+    "__init__.py",
+    "network.py",
+    "pictures.py",
+    "preprocessing.py",
+]  # the package as the archive carries it
+
+
+class PackagingError(RuntimeError):
+    """The archive could not be made; the one that was there is still there."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The verb; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mnist_lightning.package", description=__doc__.splitlines()[0])
+    parser.add_argument("--run", metavar="RUN_ID", help="archive this run's best checkpoint, not the champion's")
+    parser.add_argument("--store", type=Path, default=Path("model_store"), help="where the archive goes (%(default)s)")
+    parser.add_argument("--parts", type=Path, metavar="DIR", help="also leave the archive's ingredients in DIR")
+    options = parser.parse_args(arguments)
+    try:
+        tracking.connect()
+        run_id = options.run or tracking.champion()
+        print(archive(run_id, options.store, options.parts))
+    except (tracking.TrackingError, PackagingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def archive(run_id: str, store: Path, parts: Path | None = None) -> Path:
+    """Archive a run's best checkpoint into `store`, whole or not at all; the path of the .mar.
+
+    Raises TrackingError for a run that cannot be found, PackagingError where the archiver fails.
+    """
+    description = describe(run_id)
+    store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store, prefix=".packaging-") as scratch:
+        folder = Path(scratch)
+        ingredients = _gather(run_id, folder)
+        if parts is not None:
+            shutil.copytree(ingredients, parts, dirs_exist_ok=True)
+        made = _run_archiver(ingredients, folder)
+        (folder / "mnist.json").write_text(json.dumps(description, indent=2) + "\n")
+        made.replace(store / made.name)
+        (folder / "mnist.json").replace(store / "mnist.json")
+    return store / made.name
+
+
+def describe(run_id: str) -> dict[str, object]:
+    """What mnist.json says of a run: its figures, and those of all that it was chosen from."""
+    ranked = tracking.candidates(tracking.comparison_of(run_id))
+    chosen = [found for found in ranked if found.run_id == run_id]
+    if not chosen:
+        raise PackagingError(f"run {run_id} did not finish, so there is nothing to archive; choose another")
+    fields = ["optimizer", "run_id", "validation_accuracy", "final_test_accuracy", "seconds"]
+    return {
+        **{name: getattr(chosen[0], name) for name in fields[:4]},
+        "candidates": [{name: getattr(found, name) for name in fields} for found in ranked],
+        "git_commit": tracking.tags(run_id).get("git_commit", "unknown"),
+        "versions": tracking.versions(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _gather(run_id: str, folder: Path) -> Path:
+    """The archive's ingredients in one folder: weights that were seen to fit the network, and the served code."""
+    checkpoint = torch.load(tracking.checkpoint(run_id, folder), weights_only=True, map_location="cpu")
+    prefix = "network."
+    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    try:
+        DigitNet().load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise PackagingError(f"the weights of run {run_id} do not fit the network of this checkout: {error}") from error
+    ingredients = folder / "parts"
+    package = ingredients / "code" / "mnist_lightning"
+    package.mkdir(parents=True)
+    torch.save({name: tensor.contiguous() for name, tensor in weights.items()}, ingredients / "mnist.pt")
+    for name in SERVED_CODE:
+        shutil.copy(PROJECT / "mnist_lightning" / name, package)
+    shutil.copy(PROJECT / "handlers" / "digit_handler.py", ingredients)
+    shutil.copy(PROJECT / "config" / "model-config.yaml", ingredients)
+    return ingredients
+
+
+def _run_archiver(ingredients: Path, folder: Path) -> Path:
+    command = [
+        *(sys.executable, "-m", "model_archiver.model_packaging"),
+        *("--model-name", NAME, "--version", "1.0"),
+        *("--serialized-file", str(ingredients / "mnist.pt")),
+        *("--handler", str(ingredients / "digit_handler.py")),
+        *("--extra-files", str(ingredients / "code")),
+        *("--config-file", str(ingredients / "model-config.yaml")),
+        *("--export-path", str(folder), "--force"),
+    ]
+    # The archiver deletes the folder `mnist` of the system's temporary folder: give it one of its own.
+    scratch = folder / "tmp"
+    scratch.mkdir()
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "TMPDIR": str(scratch)}
+    )
+    made = folder / f"{NAME}.mar"
+    if done.returncode or not made.is_file():
+        raise PackagingError(f"torch-model-archiver failed: {(done.stderr or done.stdout).strip()[-500:]}")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""Any picture of one digit -> (28, 28) as MNIST drew its digits: white ink on black, 20 pixels, centred by mass.
+
+The form is that of LeCun, Cortes and Burges, "The MNIST database of handwritten digits": the digit's box scaled
+to 20×20 with its aspect kept, its centre of mass in the middle of 28×28.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mnist_lightning.pictures import BadPictureError, Bytes, NoDigitError, decode, pixels, resized
+
+__all__ = ["BadPictureError", "NoDigitError", "from_bytes", "from_numbers", "to_mnist"]
+
+Floats = NDArray[np.float32]
+
+SIDE, BOX = 28, 20  # MNIST's picture and the digit's box in it, in pixels
+FINE = 4  # strokes are measured and mended at four times MNIST's resolution
+STROKE_THIN, STROKE_THICK = 1.9, 3.6  # 20 % and 95 % of MNIST's training digits, in MNIST's pixels
+LOOK = 256  # longest side at which the digit is looked for
+UNEVEN = 12  # of 255: a border that varies by more is taken for uneven light
+LEAST_CONTRAST = 8  # of 255, between paper and ink
+MOST_INK = 0.8  # of the picture
+SURE, FAINT = 0.5, 0.3  # of the ink's strength: a stroke has sure ink somewhere and faint ink along it
+SPECK = 0.05  # of the largest stroke's area: what is smaller is no part of the digit
+
+
+def from_bytes(content: bytes) -> Floats:
+    """A picture file -> (28, 28) floats in [0, 1]. Raises BadPictureError."""
+    return normalise(decode(content))
+
+
+def to_mnist(picture: Image.Image) -> Floats:
+    """A picture of one digit -> (28, 28) floats in [0, 1], white ink on black. Raises BadPictureError."""
+    return normalise(pixels(picture))
+
+
+def from_numbers(numbers: Sequence[object]) -> Floats:
+    """784 numbers from 0 to 255, flat or as 28 rows -> (28, 28) floats in [0, 1]. Raises BadPictureError."""
+    try:
+        array = np.asarray(numbers, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadPictureError("the list must hold numbers only, as 784 values or as 28 rows of 28") from error
+    if array.shape not in ((SIDE * SIDE,), (SIDE, SIDE)):
+        raise BadPictureError(f"784 numbers or 28 rows of 28 are expected, got the shape {array.shape}")
+    if not ((array >= 0) & (array <= 255)).all():
+        raise BadPictureError("every number must be from 0 to 255")
+    return normalise(array.reshape(SIDE, SIDE).round().astype(np.uint8))
+
+
+def normalise(array: Bytes) -> Floats:
+    """Pixels (grey, RGB or RGBA) -> (28, 28) floats in [0, 1]. Raises NoDigitError."""
+    if in_mnist_form(array):
+        return array.astype(np.float32) / np.float32(255)
+    if array.ndim == 3 and array.shape[2] == 4:
+        array = _on_paper(array)
+    look = resized(array, LOOK)
+    pen = Pen.of(look)
+    strokes = _strokes(pen.strength(look))
+    ink = _cropped(array, look, strokes, pen)
+    return _centred(_with_usual_stroke(_scaled(ink)))
+
+
+def in_mnist_form(array: Bytes) -> bool:
+    """Whether the pixels already are as MNIST's: each of its digits fills 20 pixels around its centre of mass."""
+    if array.shape != (SIDE, SIDE) or array.max() < 200:
+        return False
+    rows, columns = np.flatnonzero(array.any(axis=1)), np.flatnonzero(array.any(axis=0))
+    longest = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    weights = array.sum(axis=1, dtype=np.float64), array.sum(axis=0, dtype=np.float64)
+    places = [float(weight @ np.arange(SIDE) / weight.sum()) for weight in weights]
+    return longest in (BOX - 1, BOX) and all(abs(place - SIDE / 2) <= 0.51 for place in places)
+
+
+@dataclass(frozen=True)
+class Pen:
+    """What tells ink from paper in a picture: the paper's colour everywhere, the ink's direction away from it."""
+
+    paper: Floats  # (C,), or (h, w, C) where the light is uneven
+    direction: Floats  # (C,), of length 1
+    depth: float  # how far along it full ink lies
+
+    @classmethod
+    def of(cls, look: Bytes) -> "Pen":
+        """The pen of a picture. Raises NoDigitError where nothing stands out from the paper."""
+        colours = np.atleast_3d(look).astype(np.float32)
+        border = np.concatenate([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
+        paper = np.median(border, axis=0)
+        if np.percentile(np.abs(border - paper).max(axis=1), 75) > UNEVEN:
+            paper = _background(look)
+        away = colours - _paper_at(paper, look)
+        force = np.abs(away).max(axis=2, keepdims=True)
+        direction = (away * force).sum(axis=(0, 1))  # what differs more counts more: ink outweighs noise
+        direction /= max(float(np.linalg.norm(direction)), 1e-6)
+        along = (away @ direction).ravel()
+        deepest = np.partition(along, -(count := max(4, along.size // 2000)))[-count:]
+        depth = float(np.median(deepest))
+        if depth < LEAST_CONTRAST:
+            raise NoDigitError("no ink in the picture: nothing stands out from its background")
+        return cls(paper, direction, depth)
+
+    def strength(self, array: Bytes, rows: slice = slice(None), columns: slice = slice(None)) -> Bytes:
+        """Ink in the pixels of a part of the picture, 0 on paper, 255 in full ink: (h, w)."""
+        paper = _paper_at(self.paper, array)
+        paper = paper[rows, columns] if paper.ndim == 3 else paper
+        away = np.atleast_3d(array[rows, columns]).astype(np.float32) - paper
+        return np.clip(away @ (self.direction * (255 / self.depth)), 0, 255).astype(np.uint8)
+
+
+def _paper_at(paper: Floats, array: Bytes) -> Floats:
+    """The paper's colour in the resolution of a picture; one colour stays one colour."""
+    if paper.ndim == 1:
+        return paper
+    return np.atleast_3d(cv2.resize(paper, array.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def _on_paper(array: Bytes) -> Bytes:
+    """RGBA -> RGB: on white paper, or on black where the ink itself is white."""
+    alpha = array[:, :, 3:].astype(np.uint16)
+    if alpha.min() == 255:
+        return array[:, :, :3]
+    colour = array[:, :, :3] * alpha // 255
+    on_white = (colour + 255 - alpha).astype(np.uint8)
+    return on_white if np.ptp(on_white) >= LEAST_CONTRAST else colour.astype(np.uint8)
+
+
+def _background(look: Bytes) -> Floats:
+    """The paper under the ink, (h, w, C): what remains when everything narrower than the median's window goes."""
+    small = resized(look, 64)
+    window = min(small.shape[:2]) * 2 // 3 | 1
+    return np.atleast_3d(cv2.medianBlur(small, window)).astype(np.float32)
+
+
+def _strokes(ink: Bytes) -> NDArray[np.bool_]:
+    """Which pixels belong to the digit: (h, w). Raises NoDigitError."""
+    faint = (ink > FAINT * 255).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(faint, connectivity=8)
+    if faint.mean() > MOST_INK:
+        raise NoDigitError("the picture is nearly all ink: there is no digit to see in it")
+    sure = np.bincount(labels.ravel(), weights=(ink > SURE * 255).ravel(), minlength=count)
+    area = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
+    area[0] = 0
+    area[sure == 0] = 0
+    if not area.any():
+        raise NoDigitError("no ink in the picture: only a faint shade stands out from its background")
+    kept = area >= SPECK * area.max()
+    return np.asarray(kept[labels], dtype=np.bool_)
+
+
+def _cropped(array: Bytes, look: Bytes, strokes: NDArray[np.bool_], pen: Pen) -> Bytes:
+    """The digit's ink at the picture's own resolution, in its own box, without what is not of the digit."""
+    height, width = array.shape[:2]
+    mask = cv2.dilate(strokes.astype(np.uint8), np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    scale = height / look.shape[0], width / look.shape[1]
+    rows = slice(int(ys[0] * scale[0]), int(np.ceil((ys[-1] + 1) * scale[0])))
+    columns = slice(int(xs[0] * scale[1]), int(np.ceil((xs[-1] + 1) * scale[1])))
+    ink = pen.strength(array, rows, columns)
+    part = mask[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+    ink = np.where(cv2.resize(part, ink.shape[::-1], interpolation=cv2.INTER_NEAREST), ink, 0).astype(np.uint8)
+    solid = ink > FAINT * 255
+    ys, xs = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    return ink[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+
+
+def _scaled(ink: Bytes) -> Bytes:
+    """The box with its longest side at 80 pixels; strokes thinner than the reduction are widened first."""
+    longest = max(ink.shape)
+    factor = BOX * FINE / longest
+    if factor < 1 and _stroke_width(ink) < 1 / factor:
+        ink = np.asarray(cv2.dilate(ink, np.ones((round(1 / factor),) * 2, np.uint8)), dtype=np.uint8)
+    size = (max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor)))
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(ink, size, interpolation=method), dtype=np.uint8)
+
+
+def _with_usual_stroke(ink: Bytes) -> Bytes:
+    """Strokes thinner or thicker than nearly all of MNIST's, brought to the nearest usual width."""
+    width = _stroke_width(ink) / FINE
+    change = round((np.clip(width, STROKE_THIN, STROKE_THICK) - width) * FINE)
+    if change == 0:
+        return ink
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(change) + 1,) * 2)
+    if change > 0:
+        padded = cv2.copyMakeBorder(ink, *(change,) * 4, cv2.BORDER_CONSTANT)
+        return _scaled_to_box(np.asarray(cv2.dilate(padded, kernel), dtype=np.uint8))
+    return _scaled_to_box(np.asarray(cv2.erode(ink, kernel, borderValue=0), dtype=np.uint8))
+
+
+def _scaled_to_box(ink: Bytes) -> Bytes:
+    solid = ink > FAINT * 255
+    ys, xs = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    if not len(ys):
+        return ink
+    ink = ink[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+    factor = BOX * FINE / max(ink.shape)
+    size = (max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor)))
+    return np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _stroke_width(ink: Bytes) -> float:
+    """The mean width of the strokes in pixels: twice the inked area over the length of its outline."""
+    mask = cv2.copyMakeBorder((ink > 127).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    length = sum(cv2.arcLength(outline, True) for outline in outlines)
+    return 2 * float(mask.sum()) / max(length, 1.0)
+
+
+def _centred(ink: Bytes) -> Floats:
+    """The box of at most 80×80 -> (28, 28) floats in [0, 1] with the centre of mass in the middle."""
+    moments = cv2.moments(ink)
+    middle = SIDE * FINE / 2
+    across = round(middle - moments["m10"] / moments["m00"])
+    down = round(middle - moments["m01"] / moments["m00"])
+    place = np.array([[1, 0, across], [0, 1, down]], dtype=np.float32)
+    canvas = cv2.warpAffine(ink, place, (SIDE * FINE, SIDE * FINE), flags=cv2.INTER_NEAREST)
+    return cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)

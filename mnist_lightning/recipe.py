@@ -1,0 +1,111 @@
+"""What a training is made of: dataclasses, read from a YAML file and the command line together."""
+
+import inspect
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, cast
+
+import torch
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+
+from mnist_lightning.module import OptimizerFactory, Schedule
+
+DEFAULT_FILE = Path("config/train.yaml")
+
+
+@dataclass
+class Recipe:
+    """A comparison of optimizers: the same network, data, seed and first weights for each."""
+
+    optimizers: dict[str, OptimizerFactory]
+    """The optimizers to compare, by name: a class_path and its init_args."""
+    schedules: dict[str, Schedule]
+    """The learning-rate schedule of each optimizer, by the same names."""
+    epochs: PositiveInt = 10
+    """Passes over the training images."""
+    batch_size: PositiveInt = 256
+    """Images in a step."""
+    label_smoothing: float = 0.0
+    """Part of each label spread over the ten digits, in [0, 1)."""
+    seed: NonNegativeInt = 0
+    """Seed of the first weights, the order of the images and their augmentation."""
+    limit: PositiveInt | None = None
+    """Use only so many training images, for a first look."""
+    only: str | None = None
+    """Train just this one of the optimizers."""
+    comparison: str = "optimizers"
+    """Name of the comparison's run in MLflow."""
+    data_dir: Path = Path("data/MNIST/raw")
+    """Where MNIST's four files are, or will be fetched to."""
+    model_store: Path = Path("model_store")
+    """Where the archive of the best model goes."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}; it must be at least 0 and less than 1")
+        names = ", ".join(self.optimizers) or "none"
+        if not self.optimizers:
+            raise ValueError("optimizers is empty: name at least one")
+        if self.only is not None and self.only not in self.optimizers:
+            raise ValueError(f"only is {self.only!r}; the recipe's optimizers are {names}")
+        for name, optimizer in self.optimizers.items():
+            _probe(name, optimizer)
+        if absent := [name for name in self.optimizers if name not in self.schedules]:
+            raise ValueError(f"schedules lacks {', '.join(absent)}; the recipe's optimizers are {names}")
+
+
+def _probe(name: str, optimizer: OptimizerFactory) -> None:
+    """Make the optimizer once for a single weight: what torch will not accept is known before any data is."""
+    try:
+        optimizer([torch.nn.Parameter(torch.zeros(1))])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"optimizers.{name}: {error}") from error
+
+
+def read(arguments: list[str] | None = None) -> tuple[Recipe, str]:
+    """The recipe of a command line, and the same as YAML text for the record.
+
+    The file named by --config (config/train.yaml unless named) comes first, flags override it. A value that
+    is not allowed, or a key that does not exist, ends the program with exit code 2 and what is allowed.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not any(word.split("=")[0] == "--config" for word in arguments):
+        arguments = ["--config", str(DEFAULT_FILE), *arguments]
+    parser = recipe_parser()
+    values = parser.parse_args(arguments)
+    try:
+        recipe = parser.instantiate(values)
+        return Recipe(**{name: recipe[name] for name in Recipe.__dataclass_fields__}), _as_text(parser, values)
+    except (ValueError, TypeError) as error:
+        parser.error(str(error))
+
+
+def recipe_parser() -> ArgumentParser:
+    """The parser behind `read`: one flag for each value of a Recipe, nested ones with dots."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = _Parser(prog="python -m mnist_lightning.train", description=Recipe.__doc__)
+    parser.add_argument("--config", action="config", help="YAML file of a recipe. (default: config/train.yaml)")
+    parser.add_class_arguments(Recipe, as_group=False)
+    return parser
+
+
+class _Parser(ArgumentParser):
+    """Says what is allowed beside what is wrong."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print what is wrong and what would be right; exit code 2."""
+        print(f"error: {message}\n{self._allowed(message)}", file=sys.stderr)
+        sys.exit(2)
+
+    def _allowed(self, message: str) -> str:
+        if "is not accepted" in message:  # a key of some class: the parser does not say of which
+            shown = [torch.optim.Adam, torch.optim.SGD, torch.optim.RMSprop, Schedule]
+            keys = [f"  {kind.__name__}: {', '.join(inspect.signature(kind).parameters)}" for kind in shown]
+            return "\n".join(["allowed keys:", f"  recipe: {', '.join(Recipe.__dataclass_fields__)}", *keys])
+        return f"allowed: {', '.join(f'--{name}' for name in Recipe.__dataclass_fields__)}; --help explains each"
+
+
+def _as_text(parser: ArgumentParser, values: Namespace) -> str:
+    return cast(str, parser.dump(values, skip_none=False))

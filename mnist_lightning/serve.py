@@ -1,0 +1,48 @@
+"""TorchServe in the foreground, with the archive of model_store, on loopback.
+
+python -m mnist_lightning.serve
+python -m mnist_lightning.serve --port 9000
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from mnist_lightning.server import DEFAULT_PORT, ServerError, running
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The verb; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mnist_lightning.serve", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        help="inference; management and metrics are the next two, gRPC's are 1010 and 1009 below (%(default)s)",
+    )
+    parser.add_argument("--store", type=Path, default=Path("model_store"), help="where mnist.mar is (%(default)s)")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with running(options.store, options.port) as server:
+            print(f"ready: {server.url}/predictions/mnist", flush=True)
+            code = server.process.wait()
+            print(f"error: TorchServe ended by itself with exit code {code}", file=sys.stderr)
+            return 1
+    except ServerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends the server as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

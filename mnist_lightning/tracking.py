@@ -1,0 +1,232 @@
+"""MLflow, and nothing else touches it: a comparison's parent run, its children, the best of them."""
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import mlflow
+import numpy as np
+import torch
+from lightning.pytorch.loggers import MLFlowLogger
+from matplotlib.figure import Figure
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+from torch import nn
+
+DEFAULT_ADDRESS = "sqlite:///mlflow.db"
+EXPERIMENT = REGISTERED_MODEL = "mnist"
+CHAMPION = "champion"
+BEST_VALIDATION_ACCURACY = "best_validation_accuracy"
+BEST_VALIDATION_LOSS = "best_validation_loss"
+FINAL_TEST_ACCURACY = "final_test_accuracy"
+TRAINING_SECONDS = "training_seconds"
+CHECKPOINT = "checkpoints/best.ckpt"
+MODEL_URI = "model_uri"
+
+
+class TrackingError(RuntimeError):
+    """MLflow does not answer, or does not know what is asked for."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One finished run of a comparison."""
+
+    optimizer: str
+    run_id: str
+    validation_accuracy: float
+    validation_loss: float
+    final_test_accuracy: float
+    seconds: float
+
+
+def address() -> str:
+    """Where runs are recorded: MLFLOW_TRACKING_URI, or a SQLite file in this folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_ADDRESS
+
+
+def connect() -> None:
+    """Get MLflow ready to record. Raises TrackingError if the server does not answer."""
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    mlflow.set_tracking_uri(address())
+    try:
+        mlflow.set_experiment(EXPERIMENT)
+    except MlflowException as error:
+        reason = str(error).splitlines()[0][:200]
+        raise TrackingError(f"MLflow at {address()} cannot be used: {reason}. Set MLFLOW_TRACKING_URI") from error
+
+
+@contextlib.contextmanager
+def run(name: str, tags: Mapping[str, str] | None = None) -> Iterator[str]:
+    """A run for as long as the block lasts, a child if one is open; yields its id.
+
+    It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED on any other exception.
+    """
+    nested = mlflow.active_run() is not None
+    run_id: str = mlflow.start_run(run_name=name, nested=nested, tags={**_origin(), **(tags or {})}).info.run_id
+    status = "FAILED"
+    try:
+        yield run_id
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        mlflow.end_run(status)
+
+
+def logger(run_id: str) -> MLFlowLogger:
+    """Lightning's logger, writing into an open run."""
+    return MLFlowLogger(experiment_name=EXPERIMENT, tracking_uri=address(), run_id=run_id)
+
+
+def record(
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    texts: Mapping[str, str] | None = None,
+    figures: Mapping[str, Figure] | None = None,
+    files: Mapping[str, Path] | None = None,
+) -> None:
+    """Add to the open run; texts, figures and files by their name among its artifacts."""
+    mlflow.log_params(dict(parameters or {}))
+    mlflow.log_metrics(dict(metrics or {}))
+    for name, text in (texts or {}).items():
+        mlflow.log_text(text, name)
+    for name, figure in (figures or {}).items():
+        mlflow.log_figure(figure, name)
+    for name, path in (files or {}).items():
+        mlflow.log_artifact(str(path), str(Path(name).parent))
+
+
+def record_dataset(images: np.ndarray, labels: np.ndarray, name: str, context: str) -> None:
+    """Note a data set with its digest as an input of the open run."""
+    data = mlflow.data.from_numpy(  # type: ignore[attr-defined]  # made at import
+        images, targets=labels, name=name
+    )
+    mlflow.log_input(data, context=context)
+
+
+def record_model(network: nn.Module, example: np.ndarray) -> None:
+    """Log the network as a model that MLflow can load and register: (B, 1, 28, 28) floats -> (B, 10) logits."""
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 1, 28, 28))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 10))]),
+    )
+    requirements = [f"torch=={torch.__version__.split('+')[0]}", f"numpy=={np.__version__}"]
+    logged = mlflow.pytorch.log_model(
+        network.cpu().eval(),
+        name="model",
+        signature=signature,
+        input_example=example,
+        pip_requirements=requirements,
+    )
+    mlflow.set_tag(MODEL_URI, logged.model_uri)
+
+
+def candidates(comparison_id: str) -> list[Candidate]:
+    """The finished runs of a comparison, best first: by validation accuracy, then by validation loss."""
+    runs = mlflow.search_runs(
+        experiment_names=[EXPERIMENT],
+        filter_string=f"tags.`mlflow.parentRunId` = '{comparison_id}' and attributes.status = 'FINISHED'",
+        output_format="list",
+    )
+    found = [_candidate(run) for run in runs if FINAL_TEST_ACCURACY in run.data.metrics]
+    return sorted(found, key=lambda c: (-c.validation_accuracy, c.validation_loss))
+
+
+def comparison_of(run_id: str) -> str:
+    """The parent of a run. Raises TrackingError for a run that MLflow does not know or that has no parent."""
+    try:
+        parent = mlflow.get_run(run_id).data.tags.get("mlflow.parentRunId")
+    except MlflowException as error:
+        raise TrackingError(f"MLflow at {address()} knows no run {run_id!r}") from error
+    if parent is None:
+        raise TrackingError(f"run {run_id} is not one optimizer's training: it has no parent run")
+    return str(parent)
+
+
+def history(run_id: str, name: str) -> list[float]:
+    """A metric's values in the order they were logged."""
+    return [entry.value for entry in mlflow.MlflowClient().get_metric_history(run_id, name)]
+
+
+def tags(run_id: str) -> dict[str, str]:
+    """A run's tags."""
+    return dict(mlflow.get_run(run_id).data.tags)
+
+
+def crown(winner: Candidate) -> str:
+    """Register the winner's model as a new version with the alias `champion`; the version's number."""
+    client = mlflow.MlflowClient()
+    with contextlib.suppress(MlflowException):  # it exists already
+        client.create_registered_model(REGISTERED_MODEL)
+    uri = tags(winner.run_id)[MODEL_URI]
+    version = client.create_model_version(REGISTERED_MODEL, uri, winner.run_id, model_id=uri.rpartition("/")[2]).version
+    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
+    return str(version)
+
+
+def champion() -> str:
+    """The run behind the champion. Raises TrackingError if there is none yet."""
+    try:
+        return str(mlflow.MlflowClient().get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).run_id)
+    except MlflowException as error:
+        raise TrackingError(
+            f"MLflow at {address()} has no champion yet; train one: python -m mnist_lightning.train"
+        ) from error
+
+
+def checkpoint(run_id: str, folder: Path) -> Path:
+    """Copy a run's best checkpoint into a folder. Raises TrackingError if the run has none."""
+    try:
+        path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=CHECKPOINT, dst_path=str(folder))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"run {run_id} has no {CHECKPOINT} in MLflow at {address()}") from error
+    return Path(path)
+
+
+def versions() -> dict[str, str]:
+    """What the numbers depend on besides the code."""
+    return {
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "mlflow": mlflow.__version__,
+    }
+
+
+def git_commit() -> str:
+    """The commit that is checked out, with `-dirty` where tracked files were changed; `unknown` outside git."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or "unknown"
+
+
+def _origin() -> dict[str, str]:
+    return {"git_commit": git_commit(), **{f"version.{name}": text for name, text in versions().items()}}
+
+
+def _candidate(found: Run) -> Candidate:
+    metrics = found.data.metrics
+    return Candidate(
+        optimizer=found.info.run_name,
+        run_id=found.info.run_id,
+        validation_accuracy=metrics[BEST_VALIDATION_ACCURACY],
+        validation_loss=metrics[BEST_VALIDATION_LOSS],
+        final_test_accuracy=metrics[FINAL_TEST_ACCURACY],
+        seconds=metrics[TRAINING_SECONDS],
+    )
