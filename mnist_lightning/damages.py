@@ -1,6 +1,5 @@
 """Damage to training pictures, one function a kind: (B, 1, 28, 28) floats in [0, 1] -> the same, worse."""
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -37,9 +36,8 @@ def _frosted(images: Images) -> Images:
     """As through rough glass: every pixel taken from a place nearby."""
     identity = torch.eye(2, 3, device=images.device).expand(len(images), 2, 3)
     grid = F.affine_grid(identity, list(images.shape), align_corners=False)
-    reach = each(len(images), 0.5, 1.6, images) * (2 / SIDE)
-    blurred = F.avg_pool2d(images, 3, 1, 1)
-    return F.grid_sample(blurred, grid + reach * torch.randn_like(grid), align_corners=False)
+    reach = each(len(images), 0.5, 2.2, images) * (2 / SIDE)
+    return F.grid_sample(F.avg_pool2d(images, 3, 1, 1), grid + reach * torch.randn_like(grid), align_corners=False)
 
 
 def _fog(images: Images) -> Images:
@@ -90,24 +88,29 @@ def _line(images: Images) -> Images:
 
 
 def _zigzag(images: Images) -> Images:
-    """A zigzag line from one side to the other."""
-    count, bends = len(images), 9
+    """A zigzag line from one side to the other: the distance to a triangle wave along it, nearly."""
+    count = len(images)
     start, end = _ends(images)
-    across = torch.stack([start[:, 1] - end[:, 1], end[:, 0] - start[:, 0]], dim=1)
-    across = across / across.norm(dim=1, keepdim=True) * random(count, 1, 3.5, images)[:, None]
-    points = [start + (end - start) * i / bends + across * (1 if i % 2 else -1) for i in range(bends + 1)]
-    width = random(count, 0.5, 1.6, images)
-    for a, b in itertools.pairwise(points):
-        images = torch.maximum(images, segment(a, b, width))
-    return images
+    along = end - start
+    along = along / along.norm(dim=1, keepdim=True)
+    axis = torch.arange(SIDE, device=images.device, dtype=torch.float32)
+    to = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1) - start[:, None, None]  # (B, 28, 28, 2)
+    ahead = (to * along[:, None, None]).sum(-1)
+    beside = to[..., 0] * along[:, None, None, 1] - to[..., 1] * along[:, None, None, 0]
+    bounds = ((3.0, 9.0), (1.0, 3.5), (0.5, 1.6))
+    period, swing, width = (random(count, low, high, images)[:, None, None] for low, high in bounds)
+    wave = swing * (4 * (ahead / period - (ahead / period + 0.5).floor()).abs() - 1)
+    distance = (beside - wave).abs() / (1 + (4 * swing / period).square()).sqrt()
+    return torch.maximum(images, (width / 2 + 0.5 - distance).clamp(0, 1)[:, None])
 
 
 def _outline(images: Images) -> Images:
-    """Only the edges of the strokes."""
-    edges = (F.max_pool2d(images, 3, 1, 1) + F.max_pool2d(-images, 3, 1, 1)).clamp(0, 1)
-    thin = F.interpolate(images, scale_factor=2, mode="bilinear")
-    inner = F.avg_pool2d((F.max_pool2d(thin, 3, 1, 1) + F.max_pool2d(-thin, 3, 1, 1)).clamp(0, 1), 2)
-    return torch.where(torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5, edges, (inner * 1.5).clamp(0, 1))
+    """Only the edges of the strokes: outside them, inside them, or softly on both sides."""
+    solid = (images > 0.4).float()
+    outer, inner = F.max_pool2d(solid, 3, 1, 1), -F.max_pool2d(-solid, 3, 1, 1)
+    soft = F.max_pool2d(images, 3, 1, 1) + F.max_pool2d(-images, 3, 1, 1)
+    third = len(images) // 3
+    return torch.cat([(outer - solid)[:third], (solid - inner)[third : 2 * third], soft[2 * third :]]).clamp(0, 1)
 
 
 def _far(images: Images) -> Images:
@@ -129,4 +132,5 @@ def _ends(images: Images) -> tuple[torch.Tensor, torch.Tensor]:
 DAMAGE: Sequence[Callable[[Images], Images]] = (
     *(_grain, _salt_and_pepper, _blur, _frosted, _fog, _light),
     *(_bands, _spatter, _line, _zigzag, _outline, _far),
+    *(_frosted, _zigzag, _outline),  # the hardest ones twice
 )

@@ -69,6 +69,10 @@ class DigitClassifier(L.LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
 
+    def on_train_epoch_end(self) -> None:
+        """Record where the schedule is."""
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
         """Loss and accuracy on the validation images."""
         images, labels = batch

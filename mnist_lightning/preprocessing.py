@@ -25,7 +25,8 @@ LOOK = 256  # longest side at which the digit is looked for
 UNEVEN = 12  # of 255: a border that varies by more is taken for uneven light
 LEAST_CONTRAST = 8  # of 255, between paper and ink
 MOST_INK = 0.8  # of the picture
-SURE, FAINT = 0.5, 0.3  # of the ink's strength: a stroke has sure ink somewhere and faint ink along it
+SURE, FAINT = 0.5, 0.25  # of the ink's strength: a stroke has sure ink somewhere and faint ink along it
+STRAY = 0.25  # of the largest stroke's area: what is smaller and touches the border belongs to something else
 SPECK = 0.05  # of the largest stroke's area: what is smaller is no part of the digit
 
 
@@ -60,9 +61,23 @@ def normalise(array: Bytes) -> Floats:
         array = _on_paper(array)
     look = resized(array, LOOK)
     pen = Pen.of(look)
-    strokes = _strokes(pen.strength(look))
-    ink = _cropped(array, look, strokes, pen)
+    strokes = Strokes.of(pen.strength(look))
+    if array.shape[:2] == (SIDE, SIDE) and strokes.disturbed:
+        return _as_it_is(array)
+    ink = _cropped(array, look, strokes.kept, pen)
     return _centred(_with_usual_stroke(_scaled(ink)))
+
+
+def _as_it_is(array: Bytes) -> Floats:
+    """A damaged picture of MNIST's own size: only its contrast is stretched, and dark ink made light.
+
+    Its digit is where it belongs; a line across it or a stripe beside it would mislead any search for its box.
+    """
+    grey = (array if array.ndim == 2 else array.mean(axis=2)).astype(np.float32)
+    grey = (grey - grey.min()) / max(float(np.ptp(grey)), 1.0)
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    dark_ink = np.median(border) > 0.5 and np.median(grey[7:21, 7:21]) > 0.5
+    return np.asarray(1 - grey if dark_ink else grey, dtype=np.float32)
 
 
 def in_mnist_form(array: Bytes) -> bool:
@@ -135,20 +150,35 @@ def _background(look: Bytes) -> Floats:
     return np.atleast_3d(cv2.medianBlur(small, window)).astype(np.float32)
 
 
-def _strokes(ink: Bytes) -> NDArray[np.bool_]:
-    """Which pixels belong to the digit: (h, w). Raises NoDigitError."""
-    faint = (ink > FAINT * 255).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(faint, connectivity=8)
-    if faint.mean() > MOST_INK:
-        raise NoDigitError("the picture is nearly all ink: there is no digit to see in it")
-    sure = np.bincount(labels.ravel(), weights=(ink > SURE * 255).ravel(), minlength=count)
-    area = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
-    area[0] = 0
-    area[sure == 0] = 0
-    if not area.any():
-        raise NoDigitError("no ink in the picture: only a faint shade stands out from its background")
-    kept = area >= SPECK * area.max()
-    return np.asarray(kept[labels], dtype=np.bool_)
+@dataclass(frozen=True)
+class Strokes:
+    """Which pixels belong to the digit, and how sure that is."""
+
+    kept: NDArray[np.bool_]  # (h, w)
+    disturbed: bool  # much ink besides, or ink from one side of the picture to the other
+
+    @classmethod
+    def of(cls, ink: Bytes) -> "Strokes":
+        """The digit's strokes in an ink's strength (h, w). Raises NoDigitError."""
+        faint = (ink > FAINT * 255).astype(np.uint8)
+        if faint.mean() > MOST_INK:
+            raise NoDigitError("the picture is nearly all ink: there is no digit to see in it")
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(faint, connectivity=8)
+        sure = np.bincount(labels.ravel(), weights=(ink > SURE * 255).ravel(), minlength=count)
+        area = np.where(sure > 0, stats[:, cv2.CC_STAT_AREA], 0).astype(np.float64)
+        area[0] = 0
+        if not area.any():
+            raise NoDigitError("no ink in the picture: only a faint shade stands out from its background")
+        left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+        right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+        height, width = ink.shape
+        touches = np.stack([left == 0, right == width, top == 0, bottom == height])
+        stray = touches.any(axis=0) & (area < STRAY * area.max())
+        kept = (area >= SPECK * area.max()) & ~stray
+        specks = int((stats[1:, cv2.CC_STAT_AREA] < SPECK * area.max()).sum())
+        sides = np.asarray(touches[:, kept].any(axis=1))
+        disturbed = bool(specks > 0 or kept.sum() > 2 or (sides[0] and sides[1]) or (sides[2] and sides[3]))
+        return cls(np.asarray(kept[labels], dtype=np.bool_), disturbed)
 
 
 def _cropped(array: Bytes, look: Bytes, strokes: NDArray[np.bool_], pen: Pen) -> Bytes:
@@ -213,7 +243,7 @@ def _stroke_width(ink: Bytes) -> float:
 def _centred(ink: Bytes) -> Floats:
     """The box of at most 80×80 -> (28, 28) floats in [0, 1] with the centre of mass in the middle."""
     moments = cv2.moments(ink)
-    middle = SIDE * FINE / 2
+    middle = (SIDE / 2 + 0.5) * FINE - 0.5  # pixel 14 of 0 to 27, where MNIST has it
     across = round(middle - moments["m10"] / moments["m00"])
     down = round(middle - moments["m01"] / moments["m00"])
     place = np.array([[1, 0, across], [0, 1, down]], dtype=np.float32)

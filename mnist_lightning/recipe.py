@@ -108,4 +108,4 @@ class _Parser(ArgumentParser):
 
 
 def _as_text(parser: ArgumentParser, values: Namespace) -> str:
-    return cast(str, parser.dump(values, skip_none=False))
+    return cast(str, parser.dump(values))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -44,19 +45,21 @@ class Server:
 def running(store: Path, port: int = DEFAULT_PORT, config: Path | None = None) -> Iterator[Server]:
     """TorchServe with the archive of `store`, answering by the time the block starts; stopped when it ends.
 
-    Raises ServerError for a port in use, a missing archive, a Java too old, or a server that does not come up.
+    Raises ServerError for a port in use, a missing or damaged archive, no Java, or a server that does not come up.
     """
     archive = store / "mnist.mar"
     if not archive.is_file():
         raise ServerError(f"{archive} does not exist; make it with: python -m mnist_lightning.package")
+    if not zipfile.is_zipfile(archive):
+        raise ServerError(f"{archive} is damaged; make it anew with: python -m mnist_lightning.package")
     refuse_used_ports(port)
     folder = Path(tempfile.mkdtemp(prefix="mnist-serve-"))
     process = None
     try:
         process = subprocess.Popen(
-            _command(folder, _write_config(folder, store, port, config)),
+            _command(folder, write_config(folder, store, port, config)),
             cwd=folder,
-            env=_environment(folder),
+            env=environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),
             start_new_session=True,  # a Ctrl-C on the terminal is for us to pass on
@@ -135,7 +138,7 @@ def refuse_used_ports(port: int) -> None:
                 raise ServerError(f"port {number} on 127.0.0.1 is in use; choose others with --port N") from error
 
 
-def _write_config(folder: Path, store: Path, port: int, config: Path | None) -> Path:
+def write_config(folder: Path, store: Path, port: int, config: Path | None = None) -> Path:
     """The project's configuration with this server's ports and folders."""
     lines = (config or PROJECT / "config" / "config.properties").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
@@ -168,7 +171,7 @@ def _command(folder: Path, config: Path) -> list[str]:
     ]
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
     places = dict.fromkeys(("LOG_LOCATION", "METRICS_LOCATION", "TMPDIR"), str(folder))

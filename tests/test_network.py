@@ -1,0 +1,23 @@
+"""The network's contract."""
+
+import torch
+
+from mnist_lightning.network import DigitNet
+
+
+def test_pictures_to_logits() -> None:
+    logits = DigitNet().eval()(torch.rand(3, 1, 28, 28))
+    assert logits.shape == (3, 10)
+    assert not torch.allclose(logits.softmax(1), logits)
+
+
+def test_an_answer_does_not_depend_on_its_neighbours() -> None:
+    network, images = DigitNet().eval(), torch.rand(8, 1, 28, 28)
+    with torch.inference_mode():
+        together, alone = network(images), torch.cat([network(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_its_size_is_as_said() -> None:
+    assert sum(weights.numel() for weights in DigitNet().parameters()) == 253_002
+    assert "253,000" in (DigitNet.__doc__ or "")

@@ -1,0 +1,71 @@
+"""Runs end as what they were, and the best is the best on validation."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from mnist_lightning import tracking
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    tracking.connect()
+    yield tracking.address()
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.mark.parametrize(
+    ("happens", "status"), [(None, "FINISHED"), (KeyboardInterrupt, "KILLED"), (ValueError, "FAILED")]
+)
+def test_a_run_ends_as_what_it_was(store: str, happens: type[BaseException] | None, status: str) -> None:
+    def work() -> None:
+        with tracking.run("comparison") as parent, tracking.run("Adam") as child:
+            ids.extend([parent, child])
+            if happens is not None:
+                raise happens
+
+    ids: list[str] = []
+    if happens is None:
+        work()
+    else:
+        with pytest.raises(happens):
+            work()
+    assert [mlflow.get_run(run_id).info.status for run_id in ids] == [status, status]
+    assert tracking.comparison_of(ids[1]) == ids[0]
+
+
+def test_candidates_are_ranked_by_validation_then_loss(store: str) -> None:
+    figures = {"Adam": (0.99, 0.05, 0.999), "SGD": (0.995, 0.04, 0.9), "RMSprop": (0.995, 0.03, 0.8)}
+    with tracking.run("comparison") as parent:
+        for name, (validation, loss, test) in figures.items():
+            with tracking.run(name):
+                tracking.record(
+                    metrics={
+                        tracking.BEST_VALIDATION_ACCURACY: validation,
+                        tracking.BEST_VALIDATION_LOSS: loss,
+                        tracking.FINAL_TEST_ACCURACY: test,
+                        tracking.TRAINING_SECONDS: 1,
+                    }
+                )
+        with pytest.raises(KeyboardInterrupt), tracking.run("Adagrad"):
+            raise KeyboardInterrupt
+        assert [found.optimizer for found in tracking.candidates(parent)] == ["RMSprop", "SGD", "Adam"]
+
+
+def test_where_there_is_no_champion_the_way_out_is_named(store: str) -> None:
+    with pytest.raises(tracking.TrackingError, match=r"no champion yet.*mnist_lightning\.train"):
+        tracking.champion()
+    with pytest.raises(tracking.TrackingError, match="knows no run 'nobody'"):
+        tracking.comparison_of("nobody")
+
+
+def test_a_server_that_is_not_there_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(tracking.TrackingError, match=r"127\.0\.0\.1:9"):
+        tracking.connect()
+    mlflow.set_tracking_uri(None)

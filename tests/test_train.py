@@ -1,0 +1,139 @@
+"""The comparison as a user sees it: the command, MLflow's store, the archive."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from conftest import PROJECT, Trained, verb
+from mlflow import MlflowClient
+
+from mnist_lightning import tracking
+
+QUICK = ["--config", str(PROJECT / "config/quick.yaml")]
+
+
+@pytest.fixture
+def client(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
+    monkeypatch.chdir(trained.folder)
+    mlflow.set_tracking_uri(trained.tracking_uri)
+    yield MlflowClient()
+    mlflow.set_tracking_uri(None)
+
+
+def children(client: MlflowClient) -> "dict[str, mlflow.entities.Run]":
+    runs = client.search_runs([client.get_experiment_by_name("mnist").experiment_id])
+    return {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+
+
+def test_the_table_ranks_and_the_next_commands_follow(trained: Trained) -> None:
+    assert [name for name in ("Adam", "SGD", "RMSprop") if name in trained.output] == ["Adam", "SGD", "RMSprop"]
+    after = trained.output[trained.output.index("next:") :]
+    assert "mlflow ui" in after
+    assert "mnist_lightning.serve" in after
+    assert "mnist_lightning.client" in after
+
+
+def test_even_one_epoch_of_a_slice_reads_digits(client: MlflowClient) -> None:
+    for name, run in children(client).items():
+        assert run.data.metrics["final_test_accuracy"] > 0.85, name
+
+
+def test_every_child_tells_how_it_was_made(client: MlflowClient) -> None:
+    runs = children(client)
+    assert set(runs) == {"Adam", "SGD", "RMSprop"}
+    for name, run in runs.items():
+        assert run.info.status == "FINISHED"
+        assert run.data.params["optimizer"] == name
+        assert {"optimizer.lr", "epochs", "batch_size", "seed", "precision", "dataset_sha256"} <= set(run.data.params)
+        assert {"git_commit", "version.torch", "version.lightning"} <= set(run.data.tags)
+        assert {"best_validation_accuracy", "final_test_accuracy", "training_seconds"} <= set(run.data.metrics)
+        assert {"learning_rate", "train_loss", "validation_accuracy"} <= set(run.data.metrics)
+        assert run.inputs.dataset_inputs[0].dataset.digest
+        artifacts = {entry.path for entry in client.list_artifacts(run.info.run_id)}
+        assert {"checkpoints", "confusion_matrix.png", "misread.png"} <= artifacts
+        assert [entry.path for entry in client.list_artifacts(run.info.run_id, "checkpoints")] == [tracking.CHECKPOINT]
+
+
+def test_the_parent_holds_the_curves_and_the_recipe(client: MlflowClient) -> None:
+    child = next(iter(children(client).values()))
+    parent = child.data.tags["mlflow.parentRunId"]
+    assert {entry.path for entry in client.list_artifacts(parent)} == {"comparison.png", "recipe.yaml"}
+
+
+def test_the_champion_is_the_best_and_can_be_loaded(client: MlflowClient, trained: Trained) -> None:
+    best = max(children(client).values(), key=lambda run: run.data.metrics["best_validation_accuracy"])
+    version = client.get_model_version_by_alias("mnist", "champion")
+    chosen = json.loads((trained.store / "mnist.json").read_text())
+    assert client.get_run(version.run_id).data.metrics["best_validation_accuracy"] == pytest.approx(
+        best.data.metrics["best_validation_accuracy"]
+    )
+    assert chosen["run_id"] == version.run_id
+    model = mlflow.pyfunc.load_model("models:/mnist@champion")
+    logits = model.predict(np.zeros((3, 1, 28, 28), dtype=np.float32))
+    assert logits.shape == (3, 10)
+    assert model.metadata.signature.inputs.inputs[0].shape == (-1, 1, 28, 28)
+
+
+def test_the_same_seed_gives_the_same_weights(trained: Trained, mnist_folder: Path, tmp_path: Path) -> None:
+    flags = [*QUICK, "--limit", "1000", "--only", "SGD", "--data_dir", str(mnist_folder)]
+    stores = []
+    for name in ("one", "two"):
+        done = verb(
+            "train", *flags, "--model_store", name, cwd=tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/{name}.db"
+        )
+        assert done.returncode == 0, done.stderr
+        stores.append(json.loads((tmp_path / name / "mnist.json").read_text()))
+    first, second = ({k: found[k] for k in ("validation_accuracy", "final_test_accuracy")} for found in stores)
+    assert first == second
+    assert [found["optimizer"] for found in stores[0]["candidates"]] == ["SGD"]
+
+
+def test_ctrl_c_marks_the_runs_and_archives_nothing(mnist_folder: Path, tmp_path: Path, interruptible: None) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    command = [sys.executable, "-m", "mnist_lightning.train", *QUICK, "--epochs", "50", "--limit", "2000"]
+    with subprocess.Popen(
+        [*command, "--data_dir", str(mnist_folder), "--model_store", "store"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "MLFLOW_TRACKING_URI": uri},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "epoch 2/50" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+        assert process.wait(60) == 130
+    assert "Traceback" not in errors
+    assert "KILLED" in errors
+    runs = MlflowClient(uri).search_runs(["1"])
+    assert {run.info.run_name: run.info.status for run in runs} == {"Adam": "KILLED", "optimizers": "KILLED"}
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "said"),
+    [
+        ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, [], "127.0.0.1:9"),
+        ({}, ["--epochs", "none"], "epochs"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_clear_error(
+    environment: dict[str, str], flags: list[str], said: str, tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    done = verb("train", *QUICK, *flags, cwd=tmp_path, **environment)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - started < 60
+    assert not (tmp_path / "model_store").exists()
