@@ -27,10 +27,16 @@ def comparison_curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) ->
     return figure
 
 
-def confusion_matrix(labels: Array, answers: Array) -> Figure:
-    """How often each digit (row) was read as each (column), (10, 10) counts; the diagonal is not coloured."""
+def count_confusions(labels: Array, answers: Array) -> Array:
+    """(10, 10) counts: how often each digit (row) was read as each (column)."""
     counts = np.zeros((10, 10), dtype=np.int64)
     np.add.at(counts, (labels, answers), 1)
+    return counts
+
+
+def confusion_matrix(labels: Array, answers: Array) -> Figure:
+    """How often each digit (row) was read as each (column), (10, 10) counts; the diagonal is not coloured."""
+    counts = count_confusions(labels, answers)
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     figure = Figure(figsize=(6, 5.5), layout="constrained")
@@ -69,4 +75,44 @@ def misread_gallery(images: Array, labels: Array, probabilities: Array, *, most:
             index = shown[place]
             axes.imshow(images[index], cmap="gray_r")
             axes.set_title(f"{labels[index]} → {answers[index]}\n{100 * confidence[index]:.0f} %", fontsize=9)
+    return figure
+
+
+def sent_and_seen(sent: Sequence[Array], seen: Sequence[Array], titles: Sequence[str]) -> Figure:
+    """Pairs of pictures: any picture as it was sent, and the (28, 28) that the network saw."""
+    columns = 5
+    rows = max(1, -(-len(sent) // columns))
+    figure = Figure(figsize=(columns * 2.2, rows * 1.5 + 0.3), layout="constrained")
+    grid = figure.subplots(rows, columns * 2, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for place, (picture, digit, title) in enumerate(zip(sent, seen, titles, strict=True)):
+        left, right = grid[place // columns, place % columns * 2 : place % columns * 2 + 2]
+        left.imshow(picture, cmap="gray")
+        right.imshow(digit, cmap="gray")
+        left.set_title(title, fontsize=9, loc="left")
+    return figure
+
+
+def reliability_diagram(probabilities: Array, labels: Array, error: float, *, bins: int = 15) -> Figure:
+    """How often the answer is right, by how sure it was; a calibrated network follows the diagonal.
+
+    Args:
+        probabilities: (N, 10).
+        labels: (N,) digits.
+        error: the expected calibration error, for the title.
+        bins: of equal width, over [0, 1].
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    figure = Figure(figsize=(5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="gray", linestyle=":")
+    filled = [b for b in range(bins) if (place == b).any()]
+    means = [float(confidence[place == b].mean()) for b in filled]
+    axes.plot(means, [float(right[place == b].mean()) for b in filled], marker="o")
+    for mean, b in zip(means, filled, strict=True):
+        axes.annotate(f"{int((place == b).sum()):,}", (mean, 0.02), ha="center", fontsize=7, rotation=90)
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.set_title(f"expected calibration error {100 * error:.2f} %")
     return figure

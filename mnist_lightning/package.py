@@ -59,10 +59,11 @@ def archive(run_id: str, store: Path, parts: Path | None = None) -> Path:
     Raises TrackingError for a run that cannot be found, PackagingError where the archiver fails.
     """
     description = describe(run_id)
+    temperature = float(str(description["temperature"]))
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store, prefix=".packaging-") as scratch:
         folder = Path(scratch)
-        ingredients = _gather(run_id, folder)
+        ingredients = _gather(run_id, folder, temperature)
         if parts is not None:
             shutil.copytree(ingredients, parts, dirs_exist_ok=True)
         made = _run_archiver(ingredients, folder)
@@ -80,7 +81,7 @@ def describe(run_id: str) -> dict[str, object]:
         raise PackagingError(f"run {run_id} did not finish, so there is nothing to archive; choose another")
     fields = ["optimizer", "run_id", "validation_accuracy", "final_test_accuracy", "seconds"]
     return {
-        **{name: getattr(chosen[0], name) for name in fields[:4]},
+        **{name: getattr(chosen[0], name) for name in [*fields[:4], "temperature"]},
         "candidates": [{name: getattr(found, name) for name in fields} for found in ranked],
         "git_commit": tracking.tags(run_id).get("git_commit", "unknown"),
         "versions": tracking.versions(),
@@ -88,7 +89,7 @@ def describe(run_id: str) -> dict[str, object]:
     }
 
 
-def _gather(run_id: str, folder: Path) -> Path:
+def _gather(run_id: str, folder: Path, temperature: float) -> Path:
     """The archive's ingredients in one folder: weights that were seen to fit the network, and the served code."""
     checkpoint = torch.load(tracking.checkpoint(run_id, folder), weights_only=True, map_location="cpu")
     prefix = "network."
@@ -97,6 +98,8 @@ def _gather(run_id: str, folder: Path) -> Path:
         DigitNet().load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise PackagingError(f"the weights of run {run_id} do not fit the network of this checkout: {error}") from error
+    for name in ("head.weight", "head.bias"):  # logits / T, at no cost to the server
+        weights[name] = weights[name] / temperature
     ingredients = folder / "parts"
     package = ingredients / "code" / "mnist_lightning"
     package.mkdir(parents=True)

@@ -29,6 +29,8 @@ class Recipe:
     """Images in a step."""
     label_smoothing: float = 0.0
     """Part of each label spread over the ten digits, in [0, 1)."""
+    averaging: float = 0.15
+    """Part of the training over which the weights are averaged (a running mean takes their place), in [0, 1)."""
     seed: NonNegativeInt = 0
     """Seed of the first weights, the order of the images and their augmentation."""
     limit: PositiveInt | None = None
@@ -43,8 +45,9 @@ class Recipe:
     """Where the archive of the best model goes."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}; it must be at least 0 and less than 1")
+        for name in ("label_smoothing", "averaging"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and less than 1")
         names = ", ".join(self.optimizers) or "none"
         if not self.optimizers:
             raise ValueError("optimizers is empty: name at least one")

@@ -28,6 +28,8 @@ CHAMPION = "champion"
 BEST_VALIDATION_ACCURACY = "best_validation_accuracy"
 BEST_VALIDATION_LOSS = "best_validation_loss"
 FINAL_TEST_ACCURACY = "final_test_accuracy"
+CALIBRATION_ERROR = "test_calibration_error"
+TEMPERATURE = "temperature"
 TRAINING_SECONDS = "training_seconds"
 CHECKPOINT = "checkpoints/best.ckpt"
 MODEL_URI = "model_uri"
@@ -47,6 +49,7 @@ class Candidate:
     validation_loss: float
     final_test_accuracy: float
     seconds: float
+    temperature: float  # that the logits are divided by for probabilities to be believed
 
 
 def address() -> str:
@@ -229,4 +232,5 @@ def _candidate(found: Run) -> Candidate:
         validation_loss=metrics[BEST_VALIDATION_LOSS],
         final_test_accuracy=metrics[FINAL_TEST_ACCURACY],
         seconds=metrics[TRAINING_SECONDS],
+        temperature=metrics[TEMPERATURE],
     )

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerStatus
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from mnist_lightning import figures, mnist, package, tracking
+from mnist_lightning.calibration import calibration_error, fit_temperature
 from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.module import VALIDATION_ACCURACY, DigitClassifier, predict
 from mnist_lightning.network import DigitNet
@@ -84,10 +87,11 @@ def _train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str) ->
             "best",
             monitor=VALIDATION_ACCURACY,
             mode="max",
-            save_weights_only=True,
             enable_version_counter=False,
         )
-        seconds = _fit(classifier, data, recipe.epochs, run_id, [best, TrainingProgress(name)])
+        seconds = _fit(
+            classifier, data, recipe.epochs, run_id, [best, _averaging(recipe, data), TrainingProgress(name)]
+        )
         weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
         classifier.load_state_dict(weights["state_dict"])
         tracking.record(files={tracking.CHECKPOINT: Path(best.best_model_path)})
@@ -121,24 +125,41 @@ def _fit(
     return time.perf_counter() - started
 
 
+def _averaging(recipe: Recipe, data: MnistDataModule) -> EMAWeightAveraging:
+    """The running mean of the weights: updated every few steps, which is as good as every step and cheaper."""
+    every, steps = 5, recipe.epochs * len(data.train_dataloader())
+    decay = max(0.0, 1 - every / max(recipe.averaging * steps, every))
+    return EMAWeightAveraging(decay=decay, update_every_n_steps=every)
+
+
 def _evaluate(network: torch.nn.Module, data: MnistDataModule) -> None:
     """What the best checkpoint is worth, into the open run; the test set is reported, never chosen by."""
     images, labels = data.validation
     logits = predict(network, images)
+    temperature = fit_temperature(logits, labels)
     validation = {
         tracking.BEST_VALIDATION_ACCURACY: _accuracy(logits, labels),
-        tracking.BEST_VALIDATION_LOSS: torch.nn.functional.cross_entropy(logits, labels).item(),
+        tracking.BEST_VALIDATION_LOSS: F.cross_entropy(logits, labels).item(),
+        tracking.TEMPERATURE: temperature,
     }
     images, labels = data.test
     logits = predict(network, images)
-    probabilities = logits.softmax(dim=1).numpy()
-    pictures = {
-        "confusion_matrix.png": figures.confusion_matrix(labels.numpy(), probabilities.argmax(axis=1)),
-        "misread.png": figures.misread_gallery(images[:, 0].numpy(), labels.numpy(), probabilities),
-    }
-    metrics = {**validation, tracking.FINAL_TEST_ACCURACY: _accuracy(logits, labels)}
-    tracking.record(metrics=metrics, figures=pictures)
+    probabilities = (logits / temperature).softmax(dim=1)
+    error = calibration_error(probabilities, labels)
+    test = {tracking.FINAL_TEST_ACCURACY: _accuracy(logits, labels), tracking.CALIBRATION_ERROR: error}
+    tracking.record(metrics=validation | test, figures=_pictures(images, labels, probabilities, error))
     tracking.record_model(network, (images[:2].float() / 255).numpy())
+
+
+def _pictures(
+    images: torch.Tensor, labels: torch.Tensor, probabilities: torch.Tensor, error: float
+) -> dict[str, Figure]:
+    truth, shares = labels.numpy(), probabilities.numpy()
+    return {
+        "confusion_matrix.png": figures.confusion_matrix(truth, shares.argmax(axis=1)),
+        "misread.png": figures.misread_gallery(images[:, 0].numpy(), truth, shares),
+        "reliability.png": figures.reliability_diagram(shares, truth, error),
+    }
 
 
 def bfloat16_pays() -> bool:
@@ -157,7 +178,7 @@ def _parameters(name: str, recipe: Recipe) -> dict[str, object]:
     made = recipe.optimizers[name]([torch.nn.Parameter(torch.zeros(1))])
     chosen = {f"optimizer.{key}": value for key, value in made.defaults.items()}
     schedule = {f"schedule.{key}": value for key, value in vars(recipe.schedules[name]).items()}
-    names = ("epochs", "batch_size", "label_smoothing", "seed", "limit")
+    names = ("epochs", "batch_size", "label_smoothing", "averaging", "seed", "limit")
     common = {key: getattr(recipe, key) for key in names}
     precision = "bf16-mixed" if bfloat16_pays() else "32-true"
     return {
@@ -191,8 +212,9 @@ def next_steps(picture: str) -> str:
 
 def _hush() -> None:
     """Silence what is not about this training: tips, and advice for data that is not in memory."""
-    for name in ("lightning.pytorch", "pytorch_lightning"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("lightning", "pytorch_lightning")):
+            logging.getLogger(name).setLevel(logging.WARNING)
     for text in (".*does not have many workers", ".*isinstance.treespec", ".*No complete tensor found"):
         warnings.filterwarnings("ignore", message=text)
 

@@ -104,8 +104,8 @@ def test_an_archiver_that_fails_leaves_no_half(
 ) -> None:
     (tmp_path / "model_store").mkdir()
     (tmp_path / "model_store/mnist.mar").write_bytes(b"what was there")
-    monkeypatch.setattr(package, "describe", lambda run_id: {})
-    monkeypatch.setattr(package, "_gather", lambda run_id, folder: folder / "nothing")
+    monkeypatch.setattr(package, "describe", lambda run_id: {"temperature": 1.0})
+    monkeypatch.setattr(package, "_gather", lambda run_id, folder, temperature: folder / "nothing")
     with pytest.raises(package.PackagingError, match="torch-model-archiver failed"):
         package.archive("some run", tmp_path / "model_store")
     assert [path.name for path in (tmp_path / "model_store").iterdir()] == ["mnist.mar"]

@@ -58,7 +58,7 @@ def test_every_child_tells_how_it_was_made(client: MlflowClient) -> None:
         assert {"learning_rate", "train_loss", "validation_accuracy"} <= set(run.data.metrics)
         assert run.inputs.dataset_inputs[0].dataset.digest
         artifacts = {entry.path for entry in client.list_artifacts(run.info.run_id)}
-        assert {"checkpoints", "confusion_matrix.png", "misread.png"} <= artifacts
+        assert {"checkpoints", "confusion_matrix.png", "misread.png", "reliability.png"} <= artifacts
         assert [entry.path for entry in client.list_artifacts(run.info.run_id, "checkpoints")] == [tracking.CHECKPOINT]
 
 

@@ -1,0 +1,220 @@
+"""How well it reads: a folder of pictures, or MNIST's test set.
+
+    python -m mnist_lightning.evaluate test
+    python -m mnist_lightning.evaluate pictures FOLDER
+    python -m mnist_lightning.evaluate pictures FOLDER --url http://127.0.0.1:8080 --json
+
+A picture's label is the digit that its file name starts with, or the name of its folder where that is one digit.
+"""
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from mnist_lightning import archive, client, figures, mnist
+from mnist_lightning.calibration import calibration_error
+from mnist_lightning.preprocessing import BadPictureError, from_bytes
+
+Reader = Callable[[bytes], NDArray[np.float64]]  # a picture file -> (10,) probabilities; raises NoAnswerError
+ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+NOTHING = np.zeros(10)  # what an unanswered picture's probabilities are
+
+
+class EvaluationError(RuntimeError):
+    """There is nothing to evaluate, or nothing to evaluate with."""
+
+
+class NoAnswerError(RuntimeError):
+    """One picture got no answer."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled picture."""
+
+    name: str
+    group: str  # the sub-folder that it is counted in
+    label: int
+    content: bytes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The verb; its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        samples = _test_set(options.data) if options.what == "test" else list(_pictures(options.folder))
+        read = partial(_asked, url=options.url) if options.url else _offline(options.store)
+        report, drawn = evaluate(samples, read)
+        for name, figure in drawn.items():
+            options.out.mkdir(parents=True, exist_ok=True)
+            figure.savefig(options.out / name, dpi=120)
+            print(f"see {options.out / name}", file=sys.stderr)
+    except (EvaluationError, archive.ArchiveError, mnist.MnistUnavailableError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(json.dumps(report)) if options.json else _print(report)
+    return 0
+
+
+def evaluate(samples: Sequence[Sample], read: Reader) -> tuple[dict[str, object], dict[str, Figure]]:
+    """What became of the samples, as a report for JSON and as figures by file name."""
+    probabilities, refused = _answers(samples, read)
+    labels = np.array([sample.label for sample in samples])
+    answers = np.where(probabilities.any(axis=1), probabilities.argmax(axis=1), -1)
+    right = answers == labels
+    given = np.flatnonzero(answers >= 0)
+    report: dict[str, object] = {
+        "pictures": len(samples),
+        "accuracy": float(right.mean()),
+        "calibration_error": calibration_error(torch.tensor(probabilities[given]), torch.tensor(labels[given]))
+        if len(given)
+        else None,
+        "by_digit": {str(d): float(right[labels == d].mean()) for d in range(10) if (labels == d).any()},
+        "by_folder": _by_group(samples, right),
+        "confusion": figures.count_confusions(labels[given], answers[given]).tolist(),
+        "misread": {samples[int(i)].name: int(answers[i]) for i in given if not right[i]},
+        "refused": refused,
+    }
+    return report, {
+        "confusion_matrix.png": figures.confusion_matrix(labels[given], answers[given]),
+        "misread.png": _gallery(samples, labels, probabilities),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mnist_lightning.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--url", help="ask this server, instead of reading with the archive of --store")
+    common.add_argument("--store", type=Path, default=Path("model_store"), help="where mnist.mar is (%(default)s)")
+    common.add_argument("--out", type=Path, default=Path("build/evaluate"), help="where figures go (%(default)s)")
+    common.add_argument("--json", action="store_true", help="one line of JSON instead of tables")
+    what = parser.add_subparsers(dest="what", required=True)
+    test = what.add_parser("test", parents=[common], help="MNIST's 10,000 test digits")
+    test.add_argument("--data", type=Path, default=Path("data/MNIST/raw"), help="MNIST's folder (%(default)s)")
+    pictures = what.add_parser("pictures", parents=[common], help="a folder of labelled pictures")
+    pictures.add_argument("folder", type=Path, metavar="FOLDER")
+    return parser
+
+
+def _pictures(folder: Path) -> Iterable[Sample]:
+    if not folder.is_dir():
+        raise EvaluationError(f"{folder} is not a folder")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    if not paths:
+        raise EvaluationError(f"{folder} holds no picture ({', '.join(sorted(ENDINGS))})")
+    for path in paths:
+        digit_folder = path.parent != folder and len(path.parent.name) == 1 and path.parent.name in "0123456789"
+        label = path.parent.name if digit_folder else path.name[0]
+        if label not in "0123456789":
+            raise EvaluationError(f"{path}: neither its name starts with a digit nor is its folder named by one")
+        group = (path.parent.parent if digit_folder else path.parent).relative_to(folder)
+        yield Sample(str(path.relative_to(folder)), str(group), int(label), path.read_bytes())
+
+
+def _test_set(folder: Path) -> list[Sample]:
+    mnist.fetch(folder)
+    images, labels = mnist.load(folder, train=False)
+    samples = []
+    for index, (image, label) in enumerate(zip(images[:, 0].numpy(), labels.tolist(), strict=True)):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "BMP")
+        samples.append(Sample(f"test-{index}", ".", label, file.getvalue()))
+    return samples
+
+
+def _offline(store: Path) -> Reader:
+    """Read with the archive's own weights, in this process."""
+    network = archive.network(store / "mnist.mar")
+
+    def read(content: bytes) -> NDArray[np.float64]:
+        try:
+            picture = torch.from_numpy(from_bytes(content))
+        except BadPictureError as error:
+            raise NoAnswerError(str(error)) from error
+        with torch.inference_mode():
+            return np.asarray(network(picture[None, None])[0].double().softmax(dim=0).numpy())
+
+    return read
+
+
+def _asked(content: bytes, url: str) -> NDArray[np.float64]:
+    try:
+        return np.array(client.ask(content, url)["probabilities"])
+    except client.ClientError as error:
+        if "no server at" in str(error):
+            raise EvaluationError(str(error)) from error
+        raise NoAnswerError(str(error)) from error
+
+
+def _answers(samples: Sequence[Sample], read: Reader) -> tuple[NDArray[np.float64], dict[str, str]]:
+    """Probabilities (N, 10), rows of zeros for pictures without an answer, and what was said of those."""
+    refused: dict[str, str] = {}
+
+    def one(sample: Sample) -> NDArray[np.float64]:
+        try:
+            return read(sample.content)
+        except NoAnswerError as error:
+            refused[sample.name] = str(error)
+            return NOTHING
+
+    quiet = not sys.stderr.isatty()
+    with ThreadPoolExecutor(8) as pool:
+        done = track(pool.map(one, samples), "reading", len(samples), console=Console(stderr=True), disable=quiet)
+        return np.stack(list(done)), refused
+
+
+def _by_group(samples: Sequence[Sample], right: NDArray[np.bool_]) -> dict[str, float]:
+    groups = np.array([sample.group for sample in samples])
+    return {str(group): float(right[groups == group].mean()) for group in np.unique(groups)}
+
+
+def _gallery(
+    samples: Sequence[Sample], labels: NDArray[np.int64], probabilities: NDArray[np.float64], most: int = 30
+) -> Figure:
+    """What was misread: as it was sent, and as the network saw it."""
+    wrong = [i for i in np.argsort(-probabilities.max(axis=1)) if probabilities[i].argmax() != labels[i]]
+    shown = [i for i in wrong if probabilities[i].any()][:most]
+    sent = [np.asarray(Image.open(io.BytesIO(samples[i].content)).convert("RGBA")) for i in shown]
+    seen = [from_bytes(samples[i].content) for i in shown]
+    titles = [f"{labels[i]} → {probabilities[i].argmax()}, {100 * probabilities[i].max():.0f} %" for i in shown]
+    return figures.sent_and_seen(sent, seen, titles)
+
+
+def _print(report: dict[str, object]) -> None:
+    """The report as tables."""
+    console = Console()
+    for name in ("by_digit", "by_folder"):
+        table = Table(name.removeprefix("by_"), "accuracy")
+        for key, accuracy in report[name].items():  # type: ignore[attr-defined]
+            table.add_row(key, f"{100 * accuracy:.2f} %")
+        console.print(table)
+    for name, reason in report["refused"].items():  # type: ignore[attr-defined]
+        print(f"refused {name}: {reason}")
+    error = report["calibration_error"]
+    calibrated = f", expected calibration error {100 * error:.2f} %" if isinstance(error, float) else ""
+    print(f"{report['pictures']:,} pictures, accuracy {100 * report['accuracy']:.2f} %{calibrated}")  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
