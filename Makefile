@@ -10,6 +10,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help environment run test format clean
 
@@ -20,11 +22,11 @@ environment: .venv/.installed
 
 # Installed anew only when a requirements file changed; the mark is set last, so a broken install is done again.
 .venv/.installed: requirements.txt requirements-serve.txt | .venv/bin/python
-	$(PIP) install $(INDEX) -r requirements.txt
+	$(PIP) install $(INDEX) -r requirements.txt | sed "/^Requirement already satisfied/d"
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed
-	$(PIP) install $(INDEX) -r requirements-dev.txt
+	$(PIP) install $(INDEX) -r requirements-dev.txt | sed "/^Requirement already satisfied/d"
 	@touch $@
 
 .venv/bin/python:

@@ -27,7 +27,7 @@ def pen(images: Images, share: float = 0.3) -> Images:
     return torch.cat([wide, fine, rest])
 
 
-def move(images: Images, *, pixels: float = 1.2) -> Images:
+def move(images: Images, *, pixels: float = 0.7) -> Images:
     """Turned, stretched, slanted, shifted, and bent by a smooth random field of about `pixels`."""
     grid = F.affine_grid(affine(images), list(images.shape), align_corners=False)
     bend = torch.randn(len(images), 2, 5, 5, device=images.device) * (pixels / SIDE * 2)
@@ -35,7 +35,7 @@ def move(images: Images, *, pixels: float = 1.2) -> Images:
     return F.grid_sample(images, grid + bend.permute(0, 2, 3, 1), align_corners=False)
 
 
-def damage(images: Images, share: float = 0.35) -> Images:
+def damage(images: Images, share: float = 0.2) -> Images:
     """Each kind of damage on its own few pictures; 1 - `share` of the batch stays whole."""
     count = round(share * len(images) / len(DAMAGE))  # pictures for each kind
     damaged = [kind(images[i * count : (i + 1) * count]) for i, kind in enumerate(DAMAGE)] if count else []

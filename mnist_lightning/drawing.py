@@ -43,7 +43,7 @@ def mass(images: Images) -> torch.Tensor:
 
 
 def affine(
-    images: Images, *, degrees: float = 18, stretch: float = 0.16, slant: float = 0.25, pixels: float = 2.5
+    images: Images, *, degrees: float = 10, stretch: float = 0.1, slant: float = 0.15, pixels: float = 1.6
 ) -> torch.Tensor:
     """Random affine maps (B, 2, 3), each parameter uniform within ± its bound (`stretch` in log scale)."""
     angle, wide, high, shear, right, down = (torch.rand(6, len(images), device=images.device) * 2 - 1).unbind()

@@ -14,6 +14,7 @@ Bytes = NDArray[np.uint8]
 
 MAX_PIXELS = 50_000_000  # checked in the header, before anything is decoded
 WORKING_SIDE = 1024  # longest side of what is looked at; a larger picture is reduced to about this
+DRAFT_SIDE = 360  # shortest side that a large JPEG is decoded at
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 # What Pillow's decoders raise on damaged files.
 DAMAGE = (
@@ -72,7 +73,7 @@ def pixels(picture: Image.Image) -> Bytes:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise TooManyPixelsError(f"the picture has {width} × {height} pixels; at most {MAX_PIXELS:,} are read")
-    picture.draft(None, (WORKING_SIDE * 3 // 4, WORKING_SIDE * 3 // 4))  # a large JPEG is decoded at a part of its size
+    picture.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # a large JPEG is decoded at a half, a quarter or an eighth
     if "exif" in picture.info:
         picture = ImageOps.exif_transpose(picture)
     return resized(_channels(picture), WORKING_SIDE)

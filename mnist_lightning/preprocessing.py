@@ -4,6 +4,7 @@ The form is that of LeCun, Cortes and Burges, "The MNIST database of handwritten
 to 20×20 with its aspect kept, its centre of mass in the middle of 28×28.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ Floats = NDArray[np.float32]
 SIDE, BOX = 28, 20  # MNIST's picture and the digit's box in it, in pixels
 FINE = 4  # strokes are measured and mended at four times MNIST's resolution
 STROKE_THIN, STROKE_THICK = 1.9, 3.6  # 20 % and 95 % of MNIST's training digits, in MNIST's pixels
+NO_INK = "no ink in the picture: nothing stands out from its background"
 LOOK = 256  # longest side at which the digit is looked for
 UNEVEN = 12  # of 255: a border that varies by more is taken for uneven light
 LEAST_CONTRAST = 8  # of 255, between paper and ink
@@ -95,42 +97,67 @@ def in_mnist_form(array: Bytes) -> bool:
 class Pen:
     """What tells ink from paper in a picture: the paper's colour everywhere, the ink's direction away from it."""
 
-    paper: Floats  # (C,), or (h, w, C) where the light is uneven
+    paper: Bytes  # (C,), or a small picture of it, (h, w, C) or (h, w), where the light is uneven
     direction: Floats  # (C,), of length 1
     depth: float  # how far along it full ink lies
 
     @classmethod
     def of(cls, look: Bytes) -> "Pen":
         """The pen of a picture. Raises NoDigitError where nothing stands out from the paper."""
-        colours = np.atleast_3d(look).astype(np.float32)
-        border = np.concatenate([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
-        paper = np.median(border, axis=0)
-        if np.percentile(np.abs(border - paper).max(axis=1), 75) > UNEVEN:
+        border = np.concatenate([look[0], look[-1], look[:, 0], look[:, -1]])
+        border = np.sort(border.reshape(len(border), -1), axis=0)  # each channel for itself
+        count = len(border)
+        paper = border[count // 2]
+        spread = cv2.absdiff(border[[count // 8, -count // 8]], np.stack([paper, paper]))
+        if spread.max() > UNEVEN:
             paper = _background(look)
-        away = colours - _paper_at(paper, look)
-        force = np.abs(away).max(axis=2, keepdims=True)
-        direction = (away * force).sum(axis=(0, 1))  # what differs more counts more: ink outweighs noise
+        force = _strongest(_difference(look, paper))
+        inked = force >= LEAST_CONTRAST  # ink and noise: few of the pixels
+        if not inked.any():
+            raise NoDigitError(NO_INK)
+        under = paper if paper.ndim == 1 else _paper_at(paper, look)[inked]
+        away = look[inked].astype(np.float32).reshape(-1, len(border[0])) - under.reshape(-1, len(border[0]))
+        direction = force[inked].astype(np.float32) @ away  # what differs more counts more: ink outweighs noise
         direction /= max(float(np.linalg.norm(direction)), 1e-6)
-        along = (away @ direction).ravel()
-        deepest = np.partition(along, -(count := max(4, along.size // 2000)))[-count:]
-        depth = float(np.median(deepest))
+        along = away @ direction
+        count = min(max(4, force.size // 2000), len(along))
+        depth = float(np.partition(along, -count)[-(count + 1) // 2])  # the median of the deepest
         if depth < LEAST_CONTRAST:
-            raise NoDigitError("no ink in the picture: nothing stands out from its background")
+            raise NoDigitError(NO_INK)
         return cls(paper, direction, depth)
 
     def strength(self, array: Bytes, rows: slice = slice(None), columns: slice = slice(None)) -> Bytes:
         """Ink in the pixels of a part of the picture, 0 on paper, 255 in full ink: (h, w)."""
-        paper = _paper_at(self.paper, array)
-        paper = paper[rows, columns] if paper.ndim == 3 else paper
-        away = np.atleast_3d(array[rows, columns]).astype(np.float32) - paper
-        return np.clip(away @ (self.direction * (255 / self.depth)), 0, 255).astype(np.uint8)
+        weights = self.direction * (255 / self.depth)
+        part = array[rows, columns]
+        if self.paper.ndim == 1:  # a weighted sum of the channels, cut off at 0 and 255
+            matrix = np.append(weights, -weights @ self.paper)[None].astype(np.float32)
+            return np.asarray(cv2.transform(part, matrix), dtype=np.uint8)
+        paper = _paper_at(self.paper, array)[rows, columns]
+        away = cv2.subtract(part, paper, dtype=cv2.CV_32F)
+        return np.asarray(np.clip(cv2.transform(away, weights[None]), 0, 255), dtype=np.uint8)
 
 
-def _paper_at(paper: Floats, array: Bytes) -> Floats:
-    """The paper's colour in the resolution of a picture; one colour stays one colour."""
-    if paper.ndim == 1:
-        return paper
-    return np.atleast_3d(cv2.resize(paper, array.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+def _difference(look: Bytes, paper: Bytes) -> Bytes:
+    """How far each pixel is from the paper, channel by channel."""
+    if paper.ndim > 1:
+        return np.asarray(cv2.absdiff(look, _paper_at(paper, look)), dtype=np.uint8)
+    return np.asarray(cv2.absdiff(look, paper.astype(np.float64)), dtype=np.uint8)
+
+
+def _strongest(difference: Bytes) -> Bytes:
+    """The largest of the channels, (h, w)."""
+    if difference.ndim == 2:
+        return difference
+    first, *others = cv2.split(difference)
+    for other in others:
+        first = cv2.max(first, other)
+    return np.asarray(first, dtype=np.uint8)
+
+
+def _paper_at(paper: Bytes, array: Bytes) -> Bytes:
+    """A small picture of the paper in the resolution of the picture itself."""
+    return np.asarray(cv2.resize(paper, array.shape[1::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def _on_paper(array: Bytes) -> Bytes:
@@ -143,68 +170,69 @@ def _on_paper(array: Bytes) -> Bytes:
     return on_white if np.ptp(on_white) >= LEAST_CONTRAST else colour.astype(np.uint8)
 
 
-def _background(look: Bytes) -> Floats:
-    """The paper under the ink, (h, w, C): what remains when everything narrower than the median's window goes."""
+def _background(look: Bytes) -> Bytes:
+    """The paper under the ink, at 64 pixels: what remains when everything narrower than the median's window goes."""
     small = resized(look, 64)
-    window = min(small.shape[:2]) * 2 // 3 | 1
-    return np.atleast_3d(cv2.medianBlur(small, window)).astype(np.float32)
+    return np.asarray(cv2.medianBlur(small, min(small.shape[:2]) * 2 // 3 | 1), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
 class Strokes:
     """Which pixels belong to the digit, and how sure that is."""
 
-    kept: NDArray[np.bool_]  # (h, w)
-    disturbed: bool  # much ink besides, or ink from one side of the picture to the other
+    kept: Bytes  # (h, w), 1 in the digit, 0 elsewhere
+    disturbed: bool  # other ink besides, many pieces, or ink from one side of the picture to the other
 
     @classmethod
     def of(cls, ink: Bytes) -> "Strokes":
         """The digit's strokes in an ink's strength (h, w). Raises NoDigitError."""
-        faint = (ink > FAINT * 255).astype(np.uint8)
-        if faint.mean() > MOST_INK:
+        _, faint = cv2.threshold(ink, FAINT * 255, 1, cv2.THRESH_BINARY)
+        if cv2.countNonZero(faint) > MOST_INK * faint.size:
             raise NoDigitError("the picture is nearly all ink: there is no digit to see in it")
         count, labels, stats, _ = cv2.connectedComponentsWithStats(faint, connectivity=8)
-        sure = np.bincount(labels.ravel(), weights=(ink > SURE * 255).ravel(), minlength=count)
-        area = np.where(sure > 0, stats[:, cv2.CC_STAT_AREA], 0).astype(np.float64)
-        area[0] = 0
-        if not area.any():
+        left, top, width, height, area = stats.T
+        area = np.where(np.bincount(labels[ink > SURE * 255], minlength=count) > 0, area, 0)
+        area[0] = 0  # the paper
+        largest = int(area.max())
+        if largest == 0:
             raise NoDigitError("no ink in the picture: only a faint shade stands out from its background")
-        left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
-        right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
-        height, width = ink.shape
-        touches = np.stack([left == 0, right == width, top == 0, bottom == height])
-        stray = touches.any(axis=0) & (area < STRAY * area.max())
-        kept = (area >= SPECK * area.max()) & ~stray
-        specks = int((stats[1:, cv2.CC_STAT_AREA] < SPECK * area.max()).sum())
+        touches = np.stack([left == 0, top == 0, left + width == ink.shape[1], top + height == ink.shape[0]])
+        kept = (area >= SPECK * largest) & ~(touches.any(axis=0) & (area < STRAY * largest))
         sides = np.asarray(touches[:, kept].any(axis=1))
-        disturbed = bool(specks > 0 or kept.sum() > 2 or (sides[0] and sides[1]) or (sides[2] and sides[3]))
-        return cls(np.asarray(kept[labels], dtype=np.bool_), disturbed)
+        specks = count - 1 > np.count_nonzero(area >= SPECK * largest)
+        disturbed = bool(specks or np.count_nonzero(kept) > 2 or (sides[:2] & sides[2:]).any())
+        return cls(kept.astype(np.uint8)[labels], disturbed)
 
 
-def _cropped(array: Bytes, look: Bytes, strokes: NDArray[np.bool_], pen: Pen) -> Bytes:
+def _cropped(array: Bytes, look: Bytes, strokes: Bytes, pen: Pen) -> Bytes:
     """The digit's ink at the picture's own resolution, in its own box, without what is not of the digit."""
-    height, width = array.shape[:2]
-    mask = cv2.dilate(strokes.astype(np.uint8), np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
-    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    scale = height / look.shape[0], width / look.shape[1]
-    rows = slice(int(ys[0] * scale[0]), int(np.ceil((ys[-1] + 1) * scale[0])))
-    columns = slice(int(xs[0] * scale[1]), int(np.ceil((xs[-1] + 1) * scale[1])))
+    mask = cv2.dilate(strokes, np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
+    left, top, width, height = cv2.boundingRect(mask)
+    down, across = array.shape[0] / look.shape[0], array.shape[1] / look.shape[1]
+    rows = slice(int(top * down), math.ceil((top + height) * down))
+    columns = slice(int(left * across), math.ceil((left + width) * across))
     ink = pen.strength(array, rows, columns)
-    part = mask[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-    ink = np.where(cv2.resize(part, ink.shape[::-1], interpolation=cv2.INTER_NEAREST), ink, 0).astype(np.uint8)
-    solid = ink > FAINT * 255
-    ys, xs = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
-    return ink[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+    part = cv2.resize(mask[top : top + height, left : left + width], ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return _boxed(np.asarray(cv2.multiply(ink, part), dtype=np.uint8))
+
+
+def _boxed(ink: Bytes) -> Bytes:
+    """Without the empty rows and columns around."""
+    _, solid = cv2.threshold(ink, FAINT * 255, 1, cv2.THRESH_BINARY)
+    left, top, width, height = cv2.boundingRect(solid)
+    return ink[top : top + height, left : left + width] if width else ink
 
 
 def _scaled(ink: Bytes) -> Bytes:
     """The box with its longest side at 80 pixels; strokes thinner than the reduction are widened first."""
-    longest = max(ink.shape)
-    factor = BOX * FINE / longest
+    factor = BOX * FINE / max(ink.shape)
     if factor < 1 and _stroke_width(ink) < 1 / factor:
         ink = np.asarray(cv2.dilate(ink, np.ones((round(1 / factor),) * 2, np.uint8)), dtype=np.uint8)
+    return _resized_by(ink, factor, cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+
+
+def _resized_by(ink: Bytes, factor: float, method: int) -> Bytes:
     size = (max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor)))
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(ink, size, interpolation=method), dtype=np.uint8)
 
 
@@ -217,27 +245,20 @@ def _with_usual_stroke(ink: Bytes) -> Bytes:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(change) + 1,) * 2)
     if change > 0:
         padded = cv2.copyMakeBorder(ink, *(change,) * 4, cv2.BORDER_CONSTANT)
-        return _scaled_to_box(np.asarray(cv2.dilate(padded, kernel), dtype=np.uint8))
-    return _scaled_to_box(np.asarray(cv2.erode(ink, kernel, borderValue=0), dtype=np.uint8))
-
-
-def _scaled_to_box(ink: Bytes) -> Bytes:
-    solid = ink > FAINT * 255
-    ys, xs = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
-    if not len(ys):
-        return ink
-    ink = ink[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-    factor = BOX * FINE / max(ink.shape)
-    size = (max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor)))
-    return np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        changed = cv2.dilate(padded, kernel)
+    else:
+        changed = cv2.erode(ink, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    ink = _boxed(np.asarray(changed, dtype=np.uint8))
+    return _resized_by(ink, BOX * FINE / max(ink.shape), cv2.INTER_LINEAR)
 
 
 def _stroke_width(ink: Bytes) -> float:
     """The mean width of the strokes in pixels: twice the inked area over the length of its outline."""
-    mask = cv2.copyMakeBorder((ink > 127).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    _, mask = cv2.threshold(ink, 127, 1, cv2.THRESH_BINARY)
+    mask = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     length = sum(cv2.arcLength(outline, True) for outline in outlines)
-    return 2 * float(mask.sum()) / max(length, 1.0)
+    return 2 * cv2.countNonZero(mask) / max(length, 1.0)
 
 
 def _centred(ink: Bytes) -> Floats:

@@ -61,7 +61,7 @@ def running(store: Path, port: int = DEFAULT_PORT, config: Path | None = None) -
             cwd=folder,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),
+            stdout=subprocess.DEVNULL,  # its greetings; warnings and errors go to stderr
             start_new_session=True,  # a Ctrl-C on the terminal is for us to pass on
         )
         server = Server(f"http://127.0.0.1:{port}", process)

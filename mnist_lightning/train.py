@@ -212,9 +212,8 @@ def next_steps(picture: str) -> str:
 
 def _hush() -> None:
     """Silence what is not about this training: tips, and advice for data that is not in memory."""
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith(("lightning", "pytorch_lightning")):
-            logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):  # the last one by way of mlflow
+        logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.WARNING)
     for text in (".*does not have many workers", ".*isinstance.treespec", ".*No complete tensor found"):
         warnings.filterwarnings("ignore", message=text)
 
