@@ -47,15 +47,26 @@ def mnist_folder() -> Path:
     return folder
 
 
+def train(folder: Path, mnist_folder: Path, *flags: str) -> Trained:
+    """Run the training as a user would, into a folder of its own."""
+    store, uri = folder / "model_store", f"sqlite:///{folder}/mlflow.db"
+    places = ["--data_dir", str(mnist_folder), "--model_store", str(store)]
+    quick = ["--config", str(PROJECT / "config/quick.yaml")]
+    done = verb("train", *quick, *flags, *places, cwd=folder, MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 0, done.stderr
+    return Trained(folder, store, uri, done.stdout)
+
+
+@pytest.fixture(scope="session")
+def reader_store(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Trained:
+    """One network that has learnt enough to hold the preprocessing to account: two epochs of all of MNIST."""
+    return train(tmp_path_factory.mktemp("reader"), mnist_folder, "--only", "SGD", "--epochs", "2")
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Trained:
     """Three optimizers, one epoch each of a part of MNIST, archived."""
-    folder = tmp_path_factory.mktemp("trained")
-    store, uri = folder / "model_store", f"sqlite:///{folder}/mlflow.db"
-    flags = ["--config", str(PROJECT / "config/quick.yaml"), "--limit", "6000", "--data_dir", str(mnist_folder)]
-    done = verb("train", *flags, "--model_store", str(store), cwd=folder, MLFLOW_TRACKING_URI=uri)
-    assert done.returncode == 0, done.stderr
-    return Trained(folder, store, uri, done.stdout)
+    return train(tmp_path_factory.mktemp("trained"), mnist_folder, "--limit", "6000")
 
 
 @pytest.fixture(scope="session")
