@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        samples = _test_set(options.data) if options.what == "test" else list(_pictures(options.folder))
+        samples = _test_set(options.data) if options.what == "test" else list(pictures(options.folder))
         read = partial(_asked, url=options.url) if options.url else _offline(options.store)
         report, drawn = evaluate(samples, read)
         for name, figure in drawn.items():
@@ -112,12 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_subparsers(dest="what", required=True)
     test = what.add_parser("test", parents=[common], help="MNIST's 10,000 test digits")
     test.add_argument("--data", type=Path, default=Path("data/MNIST/raw"), help="MNIST's folder (%(default)s)")
-    pictures = what.add_parser("pictures", parents=[common], help="a folder of labelled pictures")
-    pictures.add_argument("folder", type=Path, metavar="FOLDER")
+    folder = what.add_parser("pictures", parents=[common], help="a folder of labelled pictures")
+    folder.add_argument("folder", type=Path, metavar="FOLDER")
     return parser
 
 
-def _pictures(folder: Path) -> Iterable[Sample]:
+def pictures(folder: Path) -> Iterable[Sample]:
+    """The labelled pictures of a folder and those below it. Raises EvaluationError where a label is missing."""
     if not folder.is_dir():
         raise EvaluationError(f"{folder} is not a folder")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)

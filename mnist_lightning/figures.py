@@ -19,9 +19,12 @@ def comparison_curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) ->
     names = list(next(iter(histories.values())))
     figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
     for axes, name in zip(np.atleast_1d(np.asarray(figure.subplots(1, len(names)))), names, strict=True):
+        falls = name.endswith("accuracy")  # near 1 all curves are one: its distance from 1 tells them apart
         for optimizer, history in histories.items():
-            axes.plot(range(1, len(history[name]) + 1), history[name], marker="o", markersize=3, label=optimizer)
-        axes.set(xlabel="epoch", title=name.replace("_", " "))
+            values = [max(1 - value, 1e-4) for value in history[name]] if falls else history[name]
+            axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=optimizer)
+        axes.set(xlabel="epoch", yscale="log")
+        axes.set_title(name.replace("_", " ").replace("accuracy", "error"))
         axes.grid(alpha=0.3)
         axes.legend()
     return figure

@@ -15,7 +15,7 @@ def habits(images: Images, labels: torch.Tensor, scale: float = 1.0) -> Images:
     for digit, draw, share in (
         (0, _slash, 0.3),
         (1, _flag_and_foot, 0.4),
-        (4, _closed, 0.15),
+        (4, _closed, 0.3),
         (7, _bar, 0.2),
     ):
         chosen = torch.nonzero(labels == digit)[:, 0]

@@ -58,16 +58,16 @@ def from_numbers(numbers: Sequence[object]) -> Floats:
 
 def normalise(array: Bytes) -> Floats:
     """Pixels (grey, RGB or RGBA) -> (28, 28) floats in [0, 1]. Raises NoDigitError."""
+    array = _plain(array)
     if in_mnist_form(array):
         return array.astype(np.float32) / np.float32(255)
-    if array.ndim == 3 and array.shape[2] == 4:
-        array = _on_paper(array)
     look = resized(array, LOOK)
     pen = Pen.of(look)
-    strokes = Strokes.of(pen.strength(look))
+    ink = pen.strength(look)
+    strokes = Strokes.of(ink)
     if array.shape[:2] == (SIDE, SIDE) and strokes.disturbed:
         return _as_it_is(array)
-    ink = _cropped(array, look, strokes.kept, pen)
+    ink = _cropped(array, ink, strokes.kept, pen)
     return _centred(_with_usual_stroke(_scaled(ink)))
 
 
@@ -161,6 +161,15 @@ def _paper_at(paper: Bytes, array: Bytes) -> Bytes:
     return np.asarray(cv2.resize(paper, array.shape[1::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
+def _plain(array: Bytes) -> Bytes:
+    """Without an alpha channel; grey where a small picture is grey in colours (as a palette's are)."""
+    if array.ndim == 3 and array.shape[2] == 4:
+        array = _on_paper(array)
+    if array.shape == (SIDE, SIDE, 3) and (array == array[:, :, :1]).all():
+        return np.ascontiguousarray(array[:, :, 0])
+    return array
+
+
 def _on_paper(array: Bytes) -> Bytes:
     """RGBA -> RGB: on white paper, or on black where the ink itself is white."""
     alpha = array[:, :, 3:].astype(np.uint16)
@@ -235,14 +244,17 @@ def _lines(ink: Bytes) -> Bytes | None:
     return np.asarray(found, dtype=np.uint8) if found.any() else None
 
 
-def _cropped(array: Bytes, look: Bytes, strokes: Bytes, pen: Pen) -> Bytes:
-    """The digit's ink at the picture's own resolution, in its own box, without what is not of the digit."""
+def _cropped(array: Bytes, ink: Bytes, strokes: Bytes, pen: Pen) -> Bytes:
+    """The digit's ink at the picture's own resolution, in its own box, without what is not of the digit.
+
+    `ink` and `strokes` are (h, w) of the picture as it was looked at, which may be smaller.
+    """
     mask = cv2.dilate(strokes, np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
     left, top, width, height = cv2.boundingRect(mask)
-    down, across = array.shape[0] / look.shape[0], array.shape[1] / look.shape[1]
+    down, across = array.shape[0] / ink.shape[0], array.shape[1] / ink.shape[1]
     rows = slice(int(top * down), math.ceil((top + height) * down))
     columns = slice(int(left * across), math.ceil((left + width) * across))
-    ink = pen.strength(array, rows, columns)
+    ink = pen.strength(array, rows, columns) if ink.shape != array.shape[:2] else ink[rows, columns]
     part = cv2.resize(mask[top : top + height, left : left + width], ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return _boxed(np.asarray(cv2.multiply(ink, part), dtype=np.uint8))
 
@@ -293,7 +305,7 @@ def _stroke_width(ink: Bytes) -> float:
 
 
 def _centred(ink: Bytes) -> Floats:
-    """The box of at most 80×80 -> (28, 28) floats in [0, 1] with the centre of mass in the middle. Raises NoDigitError."""
+    """The box of at most 80×80 -> (28, 28) floats in [0, 1], its centre of mass in the middle. Raises NoDigitError."""
     moments = cv2.moments(ink)
     if moments["m00"] == 0:
         raise NoDigitError(NO_INK)

@@ -67,6 +67,7 @@ def connect() -> None:
     mlflow.set_tracking_uri(address())
     try:
         mlflow.set_experiment(EXPERIMENT)
+        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")  # opens on its runs
     except MlflowException as error:
         reason = str(error).splitlines()[0][:200]
         raise TrackingError(f"MLflow at {address()} cannot be used: {reason}. Set MLFLOW_TRACKING_URI") from error

@@ -23,7 +23,7 @@ def test_curves_of_all_optimizers_in_one_picture() -> None:
     histories = {name: {"loss": [2.0, 1.0], "accuracy": [0.5, 0.9]} for name in ("Adam", "SGD")}
     figure = figures.comparison_curves(histories)
     assert drawn(figure).startswith(b"\x89PNG")
-    assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy"]
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "error"]
     assert {line.get_label() for line in figure.axes[0].lines} == {"Adam", "SGD"}
 
 
