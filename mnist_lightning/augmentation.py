@@ -4,12 +4,16 @@ Every step takes and gives (B, 1, 28, 28) floats in [0, 1], white ink on black. 
 that is meant for a part of the pictures simply takes the first of them.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 
 from mnist_lightning.damages import DAMAGE
 from mnist_lightning.drawing import SIDE, Images, affine, each
 from mnist_lightning.habits import habits
+
+KNOTS = 5  # a side, of the field that bends a picture
 
 
 def augment(images: Images, labels: torch.Tensor) -> Images:
@@ -30,9 +34,17 @@ def pen(images: Images, share: float = 0.3) -> Images:
 def move(images: Images, *, pixels: float = 0.7) -> Images:
     """Turned, stretched, slanted, shifted, and bent by a smooth random field of about `pixels`."""
     grid = F.affine_grid(affine(images), list(images.shape), align_corners=False)
-    bend = torch.randn(len(images), 2, 5, 5, device=images.device) * (pixels / SIDE * 2)
-    bend = F.interpolate(bend, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
-    return F.grid_sample(images, grid + bend.permute(0, 2, 3, 1), align_corners=False)
+    knots = torch.randn(len(images), 2, KNOTS, KNOTS, device=images.device) * (pixels / SIDE * 2)
+    smooth = _between_knots(images.device)
+    bend = (smooth @ knots @ smooth.T).permute(0, 2, 3, 1)  # bicubic, as two small products
+    return F.grid_sample(images, grid + bend, align_corners=False)
+
+
+@functools.cache
+def _between_knots(device: torch.device) -> torch.Tensor:
+    """The (28, 5) weights by which bicubic interpolation makes 28 values of 5 knots."""
+    one = torch.eye(KNOTS, device=device)[None, None]
+    return F.interpolate(one, size=(SIDE, KNOTS), mode="bicubic", align_corners=True)[0, 0]
 
 
 def damage(images: Images, share: float = 0.2) -> Images:

@@ -1,6 +1,7 @@
 """How people of other countries write their digits, of which MNIST has few or none; drawn onto training digits."""
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -8,21 +9,20 @@ import torch.nn.functional as F
 from mnist_lightning.drawing import SIDE, Images, mass, random, segment
 
 
-def habits(images: Images, labels: torch.Tensor, scale: float = 1.0) -> Images:
-    """What people of other countries do: a slash or a dot in the 0, a flag and a foot on the 1, a 4 with its top
-    closed, a bar on the 7; on a part of each digit, `scale` times the usual. The result is in MNIST's form again."""
+def habits(images: Images, labels: torch.Tensor) -> Images:
+    """What people of other countries do, drawn onto a part of each digit's pictures, in MNIST's form again."""
+    chosen = [torch.nonzero(labels == digit)[:, 0] for digit in HABITS]
+    chosen = [
+        places[: math.ceil(share * len(places))] for places, (_, share) in zip(chosen, HABITS.values(), strict=True)
+    ]
+    places = torch.cat(chosen)
+    if not len(places):
+        return images
+    roomy = shrunk(images[places])
+    parts = roomy.split([len(places) for places in chosen])  # type: ignore[no-untyped-call]
+    drawn = [draw(part) for part, (draw, _) in zip(parts, HABITS.values(), strict=True)]
     images = images.clone()
-    for digit, draw, share in (
-        (0, _slash, 0.3),
-        (1, _flag_and_foot, 0.4),
-        (4, _closed, 0.3),
-        (7, _bar, 0.2),
-    ):
-        chosen = torch.nonzero(labels == digit)[:, 0]
-        chosen = chosen[: math.ceil(scale * share * len(chosen))]
-        if len(chosen):
-            roomy = shrunk(images[chosen])
-            images[chosen] = refit(torch.maximum(roomy, draw(roomy)))
+    images[places] = refit(torch.maximum(roomy, torch.cat(drawn)))
     return images
 
 
@@ -101,3 +101,12 @@ def _bar(sevens: Images) -> Images:
         torch.stack([middle + half, row - rise], dim=1),
     )
     return segment(start, end, random(count, 1.2, 2.8, sevens))
+
+
+# How each digit is drawn on, and on what part of its pictures.
+HABITS: Mapping[int, tuple[Callable[[Images], Images], float]] = {
+    0: (_slash, 0.3),
+    1: (_flag_and_foot, 0.4),
+    4: (_closed, 0.3),
+    7: (_bar, 0.2),
+}

@@ -5,11 +5,11 @@ from torch import nn
 
 
 class DigitNet(nn.Module):
-    """A convolutional network of 253,000 weights: (B, 1, 28, 28) floats in [0, 1] -> (B, 10) logits.
+    """A convolutional network of 401,000 weights: (B, 1, 28, 28) floats in [0, 1] -> (B, 10) logits.
 
     Its shape follows the clock of a CPU: work at 28×28 is what costs, so the picture is first folded to
-    four channels of 14×14 (no pixel is lost), and the pools come before normalisation and ReLU, which
-    then have a quarter of the pixels to pass over.
+    four channels of 14×14 (no pixel is lost), and the pools come before normalisation and activation,
+    which then have a quarter of the pixels to pass over. LeakyReLU is faster than ReLU backwards.
     """
 
     def __init__(self) -> None:
@@ -19,6 +19,7 @@ class DigitNet(nn.Module):
             *_block(4, 32),
             *_block(32, 64, pool=True),  # (B, 64, 7, 7)
             *_block(64, 128),
+            *_block(128, 128),
             *_block(128, 128, pool=True),  # (B, 128, 3, 3)
         )
         self.head = nn.Linear(128 * 3 * 3, 10)
@@ -32,4 +33,4 @@ class DigitNet(nn.Module):
 def _block(inputs: int, outputs: int, *, pool: bool = False) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
     pooling: list[nn.Module] = [nn.MaxPool2d(2)] if pool else []
-    return [convolution, *pooling, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    return [convolution, *pooling, nn.BatchNorm2d(outputs), nn.LeakyReLU(inplace=True)]

@@ -19,5 +19,5 @@ def test_an_answer_does_not_depend_on_its_neighbours() -> None:
 
 
 def test_its_size_is_as_said() -> None:
-    assert sum(weights.numel() for weights in DigitNet().parameters()) == 253_002
-    assert "253,000" in (DigitNet.__doc__ or "")
+    assert sum(weights.numel() for weights in DigitNet().parameters()) == 400_714
+    assert "401,000" in (DigitNet.__doc__ or "")
