@@ -12,7 +12,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import damage, presentations
-from mnist_lightning import archive, evaluate, mnist, preprocessing
+from mnist_lightning import archive, mnist, preprocessing, samples
 from mnist_lightning.network import DigitNet
 from mnist_lightning.pictures import BadPictureError, decode
+from mnist_lightning.strokes import Strokes
 
 Set = tuple[list[bytes], NDArray[np.int64]]  # picture files and their labels
+Normalise = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 SEED = 1
 
 
@@ -68,13 +70,16 @@ def main() -> int:
 # The steps, each as what is changed to leave it out.
 STEPS: Mapping[str, Mapping[str, object]] = {
     "everything": {},
-    "without: MNIST's own form is left alone": {"in_mnist_form": lambda array: False},
-    "without: a disturbed 28×28 picture is left alone": {"_as_it_is": None},
-    "without: uneven light": {"UNEVEN": 256},
-    "without: specks and strays": {"SPECK": 0.0, "STRAY": 0.0},
-    "without: ruled paper and frames": {"LEAST_RULED": math.inf},
-    "without: thin strokes widened, thick ones thinned": {"STROKE_THIN": 0.0, "STROKE_THICK": math.inf},
-    "without: thin strokes saved from the reduction": {"_stroke_width_before": None},
+    "without: MNIST's own form is left alone": {"preprocessing.in_mnist_form": lambda array: False},
+    "without: a disturbed 28×28 picture is left alone": {"strokes.Strokes.of": None},
+    "without: uneven light": {"ink.UNEVEN": 256},
+    "without: specks and strays": {"strokes.SPECK": 0.0, "strokes.STRAY": 0.0},
+    "without: ruled paper and frames": {"strokes.LEAST_RULED": math.inf},
+    "without: thin strokes widened, thick ones thinned": {
+        "preprocessing.STROKE_THIN": 0.0,
+        "preprocessing.STROKE_THICK": math.inf,
+    },
+    "without: thin strokes saved from the reduction": {"preprocessing._scaled": None},
     "only resized to 28×28, light on dark": {"normalise": None},
 }
 
@@ -98,23 +103,22 @@ def accuracy(
 
 
 @contextlib.contextmanager
-def _without(step: str):  # type: ignore[no-untyped-def]
-    changes = dict(STEPS[step])
-    if "normalise" in changes:
-        yield _only_resized
-        return
-    if "_as_it_is" in changes:  # what is disturbed goes the way of all others
-        original = preprocessing.Strokes.of.__func__  # type: ignore[attr-defined]
-        calm = classmethod(lambda cls, ink: cls(original(cls, ink).kept, False))
-        with patch.object(preprocessing.Strokes, "of", calm):
-            yield preprocessing.normalise
-        return
-    if "_stroke_width_before" in changes:
-        with patch.object(preprocessing, "_scaled", _scaled_plainly):
-            yield preprocessing.normalise
-        return
-    with patch.multiple(preprocessing, **changes):
-        yield preprocessing.normalise
+def _without(step: str) -> Iterator[Normalise]:
+    """The preprocessing with a step left out, for as long as the block lasts."""
+    instead = {"preprocessing._scaled": _scaled_plainly, "strokes.Strokes.of": classmethod(_calm)}
+    with contextlib.ExitStack() as patches:
+        for name, value in STEPS[step].items():
+            if name != "normalise":
+                patches.enter_context(patch(f"mnist_lightning.{name}", value if value is not None else instead[name]))
+        yield _only_resized if "normalise" in STEPS[step] else preprocessing.normalise
+
+
+_find_strokes = Strokes.of
+
+
+def _calm(cls: type[Strokes], ink: NDArray[np.uint8]) -> Strokes:
+    """Strokes that are never taken for disturbed."""
+    return cls(_find_strokes(ink).kept, False)
 
 
 def _only_resized(array: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -130,7 +134,7 @@ def _scaled_plainly(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC))
 
 
-def _read(content: bytes, normalise: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> NDArray[np.float32]:
+def _read(content: bytes, normalise: Normalise) -> NDArray[np.float32]:
     try:
         return normalise(decode(content))
     except BadPictureError:
@@ -187,8 +191,8 @@ def _damaged(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> dict[str, 
 
 
 def _folder(folder: Path) -> Set:
-    samples = list(evaluate.pictures(folder))
-    return [sample.content for sample in samples], np.array([sample.label for sample in samples])
+    found = list(samples.pictures(folder))
+    return [sample.content for sample in found], np.array([sample.label for sample in found])
 
 
 def _joined(sets: Mapping[str, Set]) -> Set:

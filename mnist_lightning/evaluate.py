@@ -11,9 +11,8 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,42 +28,28 @@ from rich.table import Table
 from mnist_lightning import archive, client, figures, mnist
 from mnist_lightning.calibration import calibration_error
 from mnist_lightning.preprocessing import BadPictureError, from_bytes
+from mnist_lightning.samples import Sample, SampleError, pictures, test_set
 
 Reader = Callable[[bytes], NDArray[np.float64]]  # a picture file -> (10,) probabilities; raises NoAnswerError
-ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 NOTHING = np.zeros(10)  # what an unanswered picture's probabilities are
-
-
-class EvaluationError(RuntimeError):
-    """There is nothing to evaluate, or nothing to evaluate with."""
 
 
 class NoAnswerError(RuntimeError):
     """One picture got no answer."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A labelled picture."""
-
-    name: str
-    group: str  # the sub-folder that it is counted in
-    label: int
-    content: bytes
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        samples = _test_set(options.data) if options.what == "test" else list(pictures(options.folder))
+        samples = test_set(options.data) if options.what == "test" else list(pictures(options.folder))
         read = partial(_asked, url=options.url) if options.url else _offline(options.store)
         report, drawn = evaluate(samples, read)
         for name, figure in drawn.items():
             options.out.mkdir(parents=True, exist_ok=True)
             figure.savefig(options.out / name, dpi=120)
             print(f"see {options.out / name}", file=sys.stderr)
-    except (EvaluationError, archive.ArchiveError, mnist.MnistUnavailableError) as error:
+    except (SampleError, client.ClientError, archive.ArchiveError, mnist.MnistUnavailableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -117,33 +102,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def pictures(folder: Path) -> Iterable[Sample]:
-    """The labelled pictures of a folder and those below it. Raises EvaluationError where a label is missing."""
-    if not folder.is_dir():
-        raise EvaluationError(f"{folder} is not a folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
-    if not paths:
-        raise EvaluationError(f"{folder} holds no picture ({', '.join(sorted(ENDINGS))})")
-    for path in paths:
-        digit_folder = path.parent != folder and len(path.parent.name) == 1 and path.parent.name in "0123456789"
-        label = path.parent.name if digit_folder else path.name[0]
-        if label not in "0123456789":
-            raise EvaluationError(f"{path}: neither its name starts with a digit nor is its folder named by one")
-        group = (path.parent.parent if digit_folder else path.parent).relative_to(folder)
-        yield Sample(str(path.relative_to(folder)), str(group), int(label), path.read_bytes())
-
-
-def _test_set(folder: Path) -> list[Sample]:
-    mnist.fetch(folder)
-    images, labels = mnist.load(folder, train=False)
-    samples = []
-    for index, (image, label) in enumerate(zip(images[:, 0].numpy(), labels.tolist(), strict=True)):
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "BMP")
-        samples.append(Sample(f"test-{index}", ".", label, file.getvalue()))
-    return samples
-
-
 def _offline(store: Path) -> Reader:
     """Read with the archive's own weights, in this process."""
     network = archive.network(store / "mnist.mar")
@@ -164,7 +122,7 @@ def _asked(content: bytes, url: str) -> NDArray[np.float64]:
         return np.array(client.ask(content, url)["probabilities"])
     except client.ClientError as error:
         if "no server at" in str(error):
-            raise EvaluationError(str(error)) from error
+            raise  # nor will there be one for the next picture
         raise NoAnswerError(str(error)) from error
 
 

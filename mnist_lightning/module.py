@@ -96,3 +96,11 @@ def predict(network: nn.Module, images: torch.Tensor, batch_size: int = 1_000) -
     device: Any = next(network.parameters()).device
     parts = [network(part.to(device).float() / 255).float().cpu() for part in images.split(batch_size)]
     return torch.cat(parts)
+
+
+def bfloat16_pays() -> bool:
+    """Whether this machine multiplies bfloat16 faster than float32: a recent GPU, or a CPU with AMX or AVX512-BF16."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    abilities = torch.cpu.get_capabilities()
+    return bool(abilities.get("amx_bf16") or abilities.get("avx512_bf16"))

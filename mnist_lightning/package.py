@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from mnist_lightning import tracking
+from mnist_lightning import provenance, tracking
 from mnist_lightning.network import DigitNet
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -84,7 +84,7 @@ def describe(run_id: str) -> dict[str, object]:
         **{name: getattr(chosen[0], name) for name in [*fields[:4], "temperature"]},
         "candidates": [{name: getattr(found, name) for name in fields} for found in ranked],
         "git_commit": tracking.tags(run_id).get("git_commit", "unknown"),
-        "versions": tracking.versions(),
+        "versions": provenance.versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

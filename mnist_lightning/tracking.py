@@ -3,14 +3,11 @@
 import contextlib
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import mlflow
 import numpy as np
 import torch
@@ -21,6 +18,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from torch import nn
+
+from mnist_lightning import provenance
 
 DEFAULT_ADDRESS = "sqlite:///mlflow.db"
 EXPERIMENT = REGISTERED_MODEL = "mnist"
@@ -80,7 +79,7 @@ def run(name: str, tags: Mapping[str, str] | None = None) -> Iterator[str]:
     It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED on any other exception.
     """
     nested = mlflow.active_run() is not None
-    run_id: str = mlflow.start_run(run_name=name, nested=nested, tags={**_origin(), **(tags or {})}).info.run_id
+    run_id: str = mlflow.start_run(run_name=name, nested=nested, tags={**provenance.tags(), **(tags or {})}).info.run_id
     status = "FAILED"
     try:
         yield run_id
@@ -201,27 +200,6 @@ def checkpoint(run_id: str, folder: Path) -> Path:
     except (MlflowException, OSError) as error:
         raise TrackingError(f"run {run_id} has no {CHECKPOINT} in MLflow at {address()}") from error
     return Path(path)
-
-
-def versions() -> dict[str, str]:
-    """What the numbers depend on besides the code."""
-    return {
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "lightning": lightning.__version__,
-        "mlflow": mlflow.__version__,
-    }
-
-
-def git_commit() -> str:
-    """The commit that is checked out, with `-dirty` where tracked files were changed; `unknown` outside git."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or "unknown"
-
-
-def _origin() -> dict[str, str]:
-    return {"git_commit": git_commit(), **{f"version.{name}": text for name, text in versions().items()}}
 
 
 def _candidate(found: Run) -> Candidate:

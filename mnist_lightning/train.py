@@ -24,7 +24,7 @@ from rich.table import Table
 from mnist_lightning import figures, mnist, package, tracking
 from mnist_lightning.calibration import calibration_error, fit_temperature
 from mnist_lightning.datamodule import MnistDataModule
-from mnist_lightning.module import VALIDATION_ACCURACY, DigitClassifier, predict
+from mnist_lightning.module import VALIDATION_ACCURACY, DigitClassifier, bfloat16_pays, predict
 from mnist_lightning.network import DigitNet
 from mnist_lightning.progress import TrainingProgress
 from mnist_lightning.recipe import Recipe, read
@@ -160,14 +160,6 @@ def _pictures(
         "misread.png": figures.misread_gallery(images[:, 0].numpy(), truth, shares),
         "reliability.png": figures.reliability_diagram(shares, truth, error),
     }
-
-
-def bfloat16_pays() -> bool:
-    """Whether this machine multiplies bfloat16 faster than float32: a recent GPU, or a CPU with AMX or AVX512-BF16."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    abilities = torch.cpu.get_capabilities()
-    return bool(abilities.get("amx_bf16") or abilities.get("avx512_bf16"))
 
 
 def _accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:

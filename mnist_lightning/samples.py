@@ -1,0 +1,54 @@
+"""Labelled pictures: those of a folder, or MNIST's test set."""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from mnist_lightning import mnist
+
+ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+
+class SampleError(RuntimeError):
+    """A folder holds no picture, or one without a label."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled picture."""
+
+    name: str
+    group: str  # the sub-folder that it is counted in
+    label: int
+    content: bytes
+
+
+def pictures(folder: Path) -> Iterable[Sample]:
+    """The labelled pictures of a folder and those below it. Raises SampleError where a label is missing."""
+    if not folder.is_dir():
+        raise SampleError(f"{folder} is not a folder")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    if not paths:
+        raise SampleError(f"{folder} holds no picture ({', '.join(sorted(ENDINGS))})")
+    for path in paths:
+        digit_folder = path.parent != folder and len(path.parent.name) == 1 and path.parent.name in "0123456789"
+        label = path.parent.name if digit_folder else path.name[0]
+        if label not in "0123456789":
+            raise SampleError(f"{path}: neither its name starts with a digit nor is its folder named by one")
+        group = (path.parent.parent if digit_folder else path.parent).relative_to(folder)
+        yield Sample(str(path.relative_to(folder)), str(group), int(label), path.read_bytes())
+
+
+def test_set(folder: Path) -> list[Sample]:
+    """MNIST's test digits as picture files. Raises mnist.MnistUnavailableError."""
+    mnist.fetch(folder)
+    images, labels = mnist.load(folder, train=False)
+    samples = []
+    for index, (image, label) in enumerate(zip(images[:, 0].numpy(), labels.tolist(), strict=True)):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "BMP")
+        samples.append(Sample(f"test-{index}", ".", label, file.getvalue()))
+    return samples
