@@ -13,7 +13,7 @@ INDEX := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help environment run test format clean
+.PHONY: help environment run test image format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -43,6 +43,12 @@ test: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+# Settings of the build: BASE_IMAGE=..., TORCH_INDEX_URL=..., TORCH_VERSION=...
+image:
+	docker build --build-arg VERSION="$$(git describe --always --tags)" --build-arg COMMIT="$$(git rev-parse HEAD)" \
+	  $(foreach name,BASE_IMAGE TORCH_INDEX_URL TORCH_VERSION,$(if $($(name)),--build-arg $(name)="$($(name))")) \
+	  -t mnist-serve .
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .

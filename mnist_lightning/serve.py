@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from mnist_lightning.server import DEFAULT_PORT, ServerError, running
+from mnist_lightning.server import DEFAULT_PORT, LOOPBACK, ServerError, answers, running
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,10 +23,16 @@ def main(arguments: list[str] | None = None) -> int:
         help="inference; management and metrics are the next two, gRPC's are 1010 and 1009 below (%(default)s)",
     )
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="where mnist.mar is (%(default)s)")
+    parser.add_argument(
+        "--host", default=LOOPBACK, help="address that inference listens on; all else stays on loopback (%(default)s)"
+    )
+    parser.add_argument("--check", action="store_true", help="only ask a running server: exit code 0 if it predicts")
     options = parser.parse_args(arguments)
+    if options.check:
+        return int(not answers(f"http://{LOOPBACK}:{options.port}"))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with running(options.store, options.port) as server:
+        with running(options.store, options.port, options.host) as server:
             print(f"ready: {server.url}/predictions/mnist", flush=True)
             code = server.process.wait()
             print(f"error: TorchServe ended by itself with exit code {code}", file=sys.stderr)

@@ -19,7 +19,7 @@ from pathlib import Path
 import requests
 
 PROJECT = Path(__file__).resolve().parent.parent
-DEFAULT_PORT = 8080
+LOOPBACK, DEFAULT_PORT = "127.0.0.1", 8080
 # Ports beside the inference port, by the name of their address in TorchServe's configuration.
 OFFSETS = {"inference": 0, "management": 1, "metrics": 2}
 GRPC_OFFSETS = {"grpc_inference": -1010, "grpc_management": -1009}
@@ -42,8 +42,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(store: Path, port: int = DEFAULT_PORT, config: Path | None = None) -> Iterator[Server]:
+def running(store: Path, port: int = DEFAULT_PORT, host: str = LOOPBACK) -> Iterator[Server]:
     """TorchServe with the archive of `store`, answering by the time the block starts; stopped when it ends.
+
+    Only inference listens on `host`; management, metrics and gRPC stay on loopback.
 
     Raises ServerError for a port in use, a missing or damaged archive, no Java, or a server that does not come up.
     """
@@ -57,14 +59,14 @@ def running(store: Path, port: int = DEFAULT_PORT, config: Path | None = None) -
     process = None
     try:
         process = subprocess.Popen(
-            _command(folder, write_config(folder, store, port, config)),
+            _command(folder, write_config(folder, store, port, host)),
             cwd=folder,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # its greetings; warnings and errors go to stderr
             start_new_session=True,  # a Ctrl-C on the terminal is for us to pass on
         )
-        server = Server(f"http://127.0.0.1:{port}", process)
+        server = Server(f"http://{LOOPBACK}:{port}", process)
         _wait_until_it_answers(server)
         yield server
     finally:
@@ -82,6 +84,14 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def answers(url: str, timeout: float = 10) -> bool:
+    """Whether the server at `url` makes a prediction within `timeout` seconds."""
+    one = [[255 if 4 <= row < 24 and 13 <= column < 16 else 0 for column in range(28)] for row in range(28)]
+    with contextlib.suppress(requests.RequestException):
+        return requests.post(f"{url}/predictions/mnist", json={"image": one}, timeout=timeout).ok
+    return False
 
 
 def free_port() -> int:
@@ -138,11 +148,12 @@ def refuse_used_ports(port: int) -> None:
                 raise ServerError(f"port {number} on 127.0.0.1 is in use; choose others with --port N") from error
 
 
-def write_config(folder: Path, store: Path, port: int, config: Path | None = None) -> Path:
+def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK) -> Path:
     """The project's configuration with this server's ports and folders."""
-    lines = (config or PROJECT / "config" / "config.properties").read_text().splitlines()
+    lines = (PROJECT / "config" / "config.properties").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    settings |= {f"{name}_address": f"http://127.0.0.1:{port + offset}" for name, offset in OFFSETS.items()}
+    settings |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
+    settings["inference_address"] = f"http://{host}:{port}"
     settings |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
     settings["model_store"] = str(store.resolve())
     path = folder / "config.properties"
@@ -182,12 +193,10 @@ def environment(folder: Path) -> dict[str, str]:
 def _wait_until_it_answers(server: Server) -> None:
     """Return once a real prediction came back."""
     deadline = time.monotonic() + START_SECONDS
-    digit = [[255 if 4 <= row < 24 and 13 <= column < 16 else 0 for column in range(28)] for row in range(28)]
     while time.monotonic() < deadline:
         if (code := server.process.poll()) is not None:
             raise ServerError(f"TorchServe ended with exit code {code} before it was ready; its last lines are above")
-        with contextlib.suppress(requests.RequestException):
-            if requests.post(f"{server.url}/predictions/mnist", json={"image": digit}, timeout=10).ok:
-                return
+        if answers(server.url):
+            return
         time.sleep(0.1)
     raise ServerError(f"TorchServe did not answer within {START_SECONDS:.0f} seconds")

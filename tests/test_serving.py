@@ -182,6 +182,12 @@ def test_a_server_killed_outright_leaves_no_process(trained: Trained) -> None:
     assert psutil.wait_procs(family, timeout=15)[1] == []
 
 
+def test_check_asks_for_a_prediction(server: Server) -> None:
+    port = server.url.rpartition(":")[2]
+    assert verb("serve", "--check", "--port", port).returncode == 0
+    assert verb("serve", "--check", "--port", str(free_port())).returncode == 1
+
+
 def test_a_port_in_use_is_one_clear_line(trained: Trained) -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port + 1)):
