@@ -22,12 +22,8 @@ from mnist_lightning.network import DigitNet
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAME = "mnist"
-SERVED_CODE = [
-    "__init__.py",
-    "network.py",
-    "pictures.py",
-    "preprocessing.py",
-]  # the package as the archive carries it
+# The package as the archive carries it.
+SERVED_CODE = [f"{name}.py" for name in ("__init__", "network", "pictures", "ink", "strokes", "preprocessing")]
 
 
 class PackagingError(RuntimeError):
