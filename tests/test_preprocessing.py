@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -79,9 +80,17 @@ def test_damage_costs_little(reader: DigitNet, digits: tuple[np.ndarray, np.ndar
     assert np.mean(errors) < 12
 
 
-@pytest.mark.parametrize("polarity", ["dark ink", "light ink"])
+def test_a_hair_line_on_a_large_canvas_survives() -> None:
+    sheet = np.full((1000, 1000), 255, np.uint8)
+    for start, end in (((150, 200), (850, 200)), ((850, 200), (400, 900))):
+        cv2.line(sheet, start, end, 0, 1)
+    result = normalise(sheet)
+    assert result.max() > 0.7
+    assert 20 < result.sum() < 140  # a fine 7 of MNIST's holds about 60
+
+
 @pytest.mark.parametrize("colour", [0, 90, 160, 255])
-def test_a_blank_picture_has_no_digit(colour: int, polarity: str) -> None:
+def test_a_blank_picture_has_no_digit(colour: int) -> None:
     for size in ((28, 28), (200, 300), (1000, 1000)):
         with pytest.raises(NoDigitError, match="no ink"):
             to_mnist(Image.new("RGB", size, (colour,) * 3))
