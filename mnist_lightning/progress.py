@@ -33,7 +33,7 @@ class TrainingProgress(L.Callback):
             return
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=12),  # leaves room for the figures on a terminal of 80 columns
             _StepRate(),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
