@@ -24,7 +24,7 @@ LOOPBACK, DEFAULT_PORT = "127.0.0.1", 8080
 OFFSETS = {"inference": 0, "management": 1, "metrics": 2}
 GRPC_OFFSETS = {"grpc_inference": -1010, "grpc_management": -1009}
 OLDEST_JAVA = 17
-START_SECONDS, STOP_SECONDS = 120.0, 4.0
+START_SECONDS, STOP_SECONDS = 120.0, 3.5
 # What Java and the workers need of the environment; nothing else reaches them, secrets least of all.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
