@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Bytes = NDArray[np.uint8]
 
 MAX_PIXELS = 50_000_000  # checked in the header, before anything is decoded
-WORKING_SIDE = 1024  # longest side of what is looked at; a larger picture is reduced to about this
+WORKING_SIDE = 1024  # longest side of what is worked on; a larger picture is halved until it is no longer
 DRAFT_SIDE = 360  # shortest side that a large JPEG is decoded at
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 # What Pillow's decoders raise on damaged files.
@@ -76,7 +76,7 @@ def pixels(picture: Image.Image) -> Bytes:
     picture.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # a large JPEG is decoded at a half, a quarter or an eighth
     if "exif" in picture.info:
         picture = ImageOps.exif_transpose(picture)
-    return resized(_channels(picture), WORKING_SIDE)
+    return halvings(_channels(picture), WORKING_SIDE)[-1]
 
 
 def _channels(picture: Image.Image) -> Bytes:
@@ -91,10 +91,14 @@ def _channels(picture: Image.Image) -> Bytes:
     return np.asarray(picture if mode == "L" else picture.convert("L" if mode == "1" else "RGB"))
 
 
-def resized(array: Bytes, side: int) -> Bytes:
-    """The pixels with their longest side at most `side`, by the mean over what each new pixel covers."""
-    height, width = array.shape[:2]
-    if (longest := max(height, width)) <= side:
-        return array
-    size = (max(1, round(width * side / longest)), max(1, round(height * side / longest)))
-    return np.asarray(cv2.resize(array, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+def halvings(array: Bytes, side: int) -> list[Bytes]:
+    """The pixels, and as often as it takes to a longest side of at most `side`: a half of the last, by mean of 2×2.
+
+    Halving is what OpenCV does ten times as fast as any other reduction; an odd last row or column is left out.
+    """
+    steps = [array]
+    while max((array := steps[-1]).shape[:2]) > side:
+        height, width = (max(length // 2, 1) for length in array.shape[:2])
+        even = array[: 2 * height, : 2 * width]
+        steps.append(np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8))
+    return steps

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_lightning.ink import NO_INK, Pen, without_alpha
-from mnist_lightning.pictures import BadPictureError, Bytes, NoDigitError, decode, pixels, resized
+from mnist_lightning.pictures import BadPictureError, Bytes, NoDigitError, decode, halvings, pixels
 from mnist_lightning.strokes import FAINT, Strokes
 
 __all__ = ["BadPictureError", "NoDigitError", "from_bytes", "from_numbers", "to_mnist"]
@@ -22,8 +22,9 @@ Floats = NDArray[np.float32]
 
 SIDE, BOX = 28, 20  # MNIST's picture and the digit's box in it, in pixels
 FINE = 4  # strokes are measured and mended at four times MNIST's resolution
+ENOUGH = 2 * BOX * FINE  # longest side of a digit, in pixels, that leaves a reduction of two to come
 STROKE_THIN, STROKE_THICK = 1.9, 3.6  # 20 % and 95 % of MNIST's training digits, in MNIST's pixels
-LOOK = 256  # longest side at which the digit is looked for
+LOOK = 256  # longest side, or a half of it, at which the digit is looked for
 
 
 def from_bytes(content: bytes) -> Floats:
@@ -56,14 +57,12 @@ def normalise(array: Bytes) -> Floats:
         array = np.ascontiguousarray(array[:, :, 0])  # grey in colours, as a palette's are
     if in_mnist_form(array):
         return array.astype(np.float32) / np.float32(255)
-    look = resized(array, LOOK)
-    pen = Pen.of(look)
-    ink = pen.strength(look)
+    steps = halvings(array, LOOK)
+    pen, ink = Pen.of(steps[-1])
     strokes = Strokes.of(ink)
     if array.shape[:2] == (SIDE, SIDE) and strokes.disturbed:
         return _as_it_is(array)
-    ink = _cropped(array, ink, strokes.kept, pen)
-    return _centred(_with_usual_stroke(_scaled(ink)))
+    return _centred(_with_usual_stroke(_scaled(_cropped(steps, pen, ink, strokes.kept))))
 
 
 def _as_it_is(array: Bytes) -> Floats:
@@ -89,19 +88,20 @@ def in_mnist_form(array: Bytes) -> bool:
     return longest in (BOX - 1, BOX) and all(abs(place - SIDE / 2) <= 0.51 for place in places)
 
 
-def _cropped(array: Bytes, ink: Bytes, strokes: Bytes, pen: Pen) -> Bytes:
-    """The digit's ink at the picture's own resolution, in its own box, without what is not of the digit.
+def _cropped(steps: Sequence[Bytes], pen: Pen, ink: Bytes, strokes: Bytes) -> Bytes:
+    """The digit's ink in its own box, without what is not of the digit, in pixels enough.
 
-    `ink` and `strokes` are (h, w) of the picture as it was looked at, which may be smaller.
+    `ink` and `strokes` are (h, w) of the last of the picture's `steps`, each of which is twice the next.
     """
     mask = cv2.dilate(strokes, np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
     left, top, width, height = cv2.boundingRect(mask)
-    down, across = array.shape[0] / ink.shape[0], array.shape[1] / ink.shape[1]
-    rows = slice(int(top * down), math.ceil((top + height) * down))
-    columns = slice(int(left * across), math.ceil((left + width) * across))
-    ink = pen.strength(array, rows, columns) if ink.shape != array.shape[:2] else ink[rows, columns]
-    part = cv2.resize(mask[top : top + height, left : left + width], ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    return _boxed(np.asarray(cv2.multiply(ink, part), dtype=np.uint8))
+    larger = min(len(steps) - 1, max(0, math.ceil(math.log2(ENOUGH / max(width, height)))))
+    if larger:
+        ink = pen.strength(steps[-1 - larger])
+    ink = ink[top << larger : (top + height) << larger, left << larger : (left + width) << larger]
+    mask = mask[top : top + height, left : left + width]
+    mask = cv2.resize(mask, ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return _boxed(np.asarray(cv2.multiply(ink, mask), dtype=np.uint8))
 
 
 def _boxed(ink: Bytes) -> Bytes:
@@ -154,9 +154,9 @@ def _centred(ink: Bytes) -> Floats:
     moments = cv2.moments(ink)
     if moments["m00"] == 0:
         raise NoDigitError(NO_INK)
-    middle = (SIDE / 2 + 0.5) * FINE - 0.5  # pixel 14 of 0 to 27, where MNIST has it
-    across = round(middle - moments["m10"] / moments["m00"])
-    down = round(middle - moments["m01"] / moments["m00"])
-    place = np.array([[1, 0, across], [0, 1, down]], dtype=np.float32)
-    canvas = cv2.warpAffine(ink, place, (SIDE * FINE, SIDE * FINE), flags=cv2.INTER_NEAREST)
+    middle, room = (SIDE / 2 + 0.5) * FINE - 0.5, SIDE * FINE  # pixel 14 of 0 to 27, where MNIST has it
+    left, top = middle - moments["m10"] / moments["m00"], middle - moments["m01"] / moments["m00"]
+    left, top = (min(max(round(at), 0), room - n) for at, n in ((left, ink.shape[1]), (top, ink.shape[0])))
+    around = (top, room - top - ink.shape[0], left, room - left - ink.shape[1])
+    canvas = cv2.copyMakeBorder(ink, *around, cv2.BORDER_CONSTANT)
     return cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)

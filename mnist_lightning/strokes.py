@@ -28,7 +28,7 @@ class Strokes:
         if cv2.countNonZero(faint) > MOST_INK * faint.size:
             raise NoDigitError("the picture is nearly all ink: there is no digit to see in it")
         faint = _without_lines(np.asarray(faint, dtype=np.uint8))
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(faint, connectivity=8)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(faint, None, None, None, 8, cv2.CV_16U)
         left, top, width, height, area = stats.T
         area = np.where(np.bincount(labels[ink > SURE * 255], minlength=count) > 0, area, 0)
         area[0] = 0  # the paper
@@ -40,7 +40,7 @@ class Strokes:
         sides = np.asarray(touches[:, kept].any(axis=1))
         specks = count - 1 > np.count_nonzero(area >= SPECK * largest)
         disturbed = bool(specks or np.count_nonzero(kept) > 2 or (sides[:2] & sides[2:]).any())
-        return cls(kept.astype(np.uint8)[labels], disturbed)
+        return cls(faint if kept[1:].all() else kept.astype(np.uint8)[labels], disturbed)
 
 
 def _without_lines(ink: Bytes) -> Bytes:
@@ -66,7 +66,7 @@ def _without_lines(ink: Bytes) -> Bytes:
 def _lines(ink: Bytes) -> Bytes | None:
     """What is inked without a gap along most of a row; None where there is no such row."""
     length = round(LINE * ink.shape[1])
-    if ink.sum(axis=1).max() < length:
+    if cv2.reduce(ink, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).max() < length:
         return None
     found = cv2.morphologyEx(np.ascontiguousarray(ink), cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
     return np.asarray(found, dtype=np.uint8) if found.any() else None
