@@ -28,8 +28,7 @@ class DigitHandler:
         logging.getLogger().setLevel(logging.WARNING)  # the worker logs several lines a request otherwise
         folder = Path(context.system_properties["model_dir"])
         weights = folder / context.manifest["model"]["serializedFile"]
-        self.network = DigitNet().eval()
-        self.network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"), strict=True)
+        self.network = DigitNet.of(torch.load(weights, weights_only=True, map_location="cpu"))
         self.inference(np.zeros((1, 28, 28), dtype=np.float32))
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:

@@ -19,10 +19,8 @@ def network(path: Path) -> DigitNet:
     """The archive's network, ready to predict. Raises ArchiveError."""
     if not path.is_file():
         raise ArchiveError(f"{path} does not exist; make it with: python -m mnist_lightning.package")
-    made = DigitNet().eval()
     try:
         with zipfile.ZipFile(path) as archive:
-            made.load_state_dict(torch.load(io.BytesIO(archive.read(WEIGHTS)), weights_only=True), strict=True)
+            return DigitNet.of(torch.load(io.BytesIO(archive.read(WEIGHTS)), weights_only=True))
     except (zipfile.BadZipFile, KeyError, RuntimeError) as error:
         raise ArchiveError(f"{path} does not hold this network: {str(error).splitlines()[0]}") from error
-    return made

@@ -8,7 +8,7 @@ from sklearn.model_selection import train_test_split
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 from mnist_lightning import mnist
-from mnist_lightning.augmentation import augment
+from mnist_lightning.augmentation import Augmentation
 
 VALIDATION_IMAGES = 5_000
 SPLIT_SEED = 20_261_124  # one split for every run: runs are compared on the same 5,000 validation images
@@ -25,11 +25,20 @@ class MnistDataModule(L.LightningDataModule):
         batch_size: training images in a step.
         limit: use only so many training images, for a first look; None means all.
         seed: the order in which training images come.
+        augment: what is done to each training batch; None stands for the usual.
     """
 
-    def __init__(self, folder: Path, batch_size: int = 256, limit: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        batch_size: int = 256,
+        limit: int | None = None,
+        seed: int = 0,
+        augment: Augmentation | None = None,
+    ) -> None:
         super().__init__()
         self.folder, self.batch_size, self.limit, self.seed = folder, batch_size, limit, seed
+        self.augment = augment or Augmentation()
 
     def prepare_data(self) -> None:
         """Fetch what is missing. Raises mnist.MnistUnavailableError."""
@@ -63,7 +72,7 @@ class MnistDataModule(L.LightningDataModule):
         images, labels = batch
         pictures = images.float() / 255
         if self.trainer is not None and self.trainer.training:
-            pictures = augment(pictures, labels)
+            pictures = self.augment(pictures, labels)
         return pictures.contiguous(memory_format=torch.channels_last), labels
 
 

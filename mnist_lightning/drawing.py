@@ -42,9 +42,7 @@ def mass(images: Images) -> torch.Tensor:
     return torch.stack([(images.sum((1, 2)) @ axis) / total, (images.sum((1, 3)) @ axis) / total], dim=1)
 
 
-def affine(
-    images: Images, *, degrees: float = 10, stretch: float = 0.1, slant: float = 0.15, pixels: float = 1.6
-) -> torch.Tensor:
+def affine(images: Images, *, degrees: float, stretch: float, slant: float, pixels: float) -> torch.Tensor:
     """Random affine maps (B, 2, 3), each parameter uniform within ± its bound (`stretch` in log scale)."""
     angle, wide, high, shear, right, down = (torch.rand(6, len(images), device=images.device) * 2 - 1).unbind()
     cosine, sine = (angle * math.radians(degrees)).cos(), (angle * math.radians(degrees)).sin()

@@ -81,6 +81,32 @@ def misread_gallery(images: Array, labels: Array, probabilities: Array, *, most:
     return figure
 
 
+def by_digit(measures: Mapping[str, Array]) -> Figure:
+    """Measures in [0, 1] of each digit, (10,) each, as points; the axis starts just below the lowest."""
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for place, (name, values) in enumerate(measures.items()):
+        axes.plot(np.arange(10) + 0.15 * place, 100 * np.asarray(values), marker="o", linestyle="", label=name)
+    lowest = 100 * min(float(np.min(values)) for values in measures.values())
+    axes.set(xlabel="digit", ylabel="%", xticks=range(10), ylim=(lowest - (100 - lowest) * 0.1 - 0.02, 100.02))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def first_filters(filters: Array) -> Figure:
+    """Filters (N, h, w) as pictures, each on its own scale: red draws towards ink, blue away from it."""
+    columns = 8
+    rows = max(1, -(-len(filters) // columns))
+    figure = Figure(figsize=(columns, rows), layout="constrained")
+    for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if place < len(filters):
+            most = float(np.abs(filters[place]).max())
+            axes.imshow(filters[place], cmap="RdBu_r", vmin=-most, vmax=most)
+    return figure
+
+
 def sent_and_seen(sent: Sequence[Array], seen: Sequence[Array], titles: Sequence[str]) -> Figure:
     """Pairs of pictures: any picture as it was sent, and the (28, 28) that the network saw."""
     columns = 5

@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from mnist_lightning.drawing import SIDE, Images, mass, random, segment
 
 
-def habits(images: Images, labels: torch.Tensor) -> Images:
-    """What people of other countries do, drawn onto a part of each digit's pictures, in MNIST's form again."""
+def habits(images: Images, labels: torch.Tensor, amount: float = 1.0) -> Images:
+    """What people of other countries do, drawn onto `amount` of each habit's share, in MNIST's form again."""
     chosen = [torch.nonzero(labels == digit)[:, 0] for digit in HABITS]
-    chosen = [
-        places[: math.ceil(share * len(places))] for places, (_, share) in zip(chosen, HABITS.values(), strict=True)
-    ]
+    shares = [amount * share for _, share in HABITS.values()]
+    chosen = [places[: math.ceil(share * len(places))] for places, share in zip(chosen, shares, strict=True)]
     places = torch.cat(chosen)
     if not len(places):
         return images

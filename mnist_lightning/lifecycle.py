@@ -11,15 +11,14 @@ import numpy as np
 from PIL import Image
 
 from mnist_lightning import client, mnist, train
-from mnist_lightning.recipe import read
 from mnist_lightning.server import DEFAULT_PORT, ServerError, free_port, refuse_used_ports, running
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code. The flags are those of `train`."""
-    recipe, text = read(arguments)
-    if code := train.run(recipe, text):
+    if code := train.run(arguments):
         return code
+    recipe, _ = train.recipe_of(arguments)
     picture = example(recipe.data_dir, Path("data"))
     try:
         with running(recipe.model_store, _port()) as server:

@@ -69,6 +69,11 @@ class DigitClassifier(L.LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """The length of the gradient, before anything is done with it."""
+        gradients = [weights.grad for weights in self.network.parameters() if weights.grad is not None]
+        self.log("gradient_norm", nn.utils.get_total_norm(gradients), on_step=False, on_epoch=True)
+
     def on_train_epoch_end(self) -> None:
         """Record where the schedule is."""
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -96,6 +101,11 @@ def predict(network: nn.Module, images: torch.Tensor, batch_size: int = 1_000) -
     device: Any = next(network.parameters()).device
     parts = [network(part.to(device).float() / 255).float().cpu() for part in images.split(batch_size)]
     return torch.cat(parts)
+
+
+def precision() -> Literal["bf16-mixed", "32-true"]:
+    """Lightning's name of the numbers to train with on this machine."""
+    return "bf16-mixed" if bfloat16_pays() else "32-true"
 
 
 def bfloat16_pays() -> bool:

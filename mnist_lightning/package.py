@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,48 +55,46 @@ def archive(run_id: str, store: Path, parts: Path | None = None) -> Path:
 
     Raises TrackingError for a run that cannot be found, PackagingError where the archiver fails.
     """
-    description = describe(run_id)
-    temperature = float(str(description["temperature"]))
+    ranked = tracking.candidates(tracking.comparison_of(run_id))
+    chosen = next((found for found in ranked if found.run_id == run_id), None)
+    if chosen is None:
+        raise PackagingError(f"run {run_id} did not finish, so there is nothing to archive; choose another")
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store, prefix=".packaging-") as scratch:
         folder = Path(scratch)
-        ingredients = _gather(run_id, folder, temperature)
+        ingredients = _gather(chosen, folder)
         if parts is not None:
             shutil.copytree(ingredients, parts, dirs_exist_ok=True)
         made = _run_archiver(ingredients, folder)
-        (folder / "mnist.json").write_text(json.dumps(description, indent=2) + "\n")
+        (folder / "mnist.json").write_text(json.dumps(describe(chosen, ranked), indent=2) + "\n")
         made.replace(store / made.name)
         (folder / "mnist.json").replace(store / "mnist.json")
     return store / made.name
 
 
-def describe(run_id: str) -> dict[str, object]:
+def describe(chosen: tracking.Candidate, ranked: Sequence[tracking.Candidate]) -> dict[str, object]:
     """What mnist.json says of a run: its figures, and those of all that it was chosen from."""
-    ranked = tracking.candidates(tracking.comparison_of(run_id))
-    chosen = [found for found in ranked if found.run_id == run_id]
-    if not chosen:
-        raise PackagingError(f"run {run_id} did not finish, so there is nothing to archive; choose another")
-    fields = ["optimizer", "run_id", "validation_accuracy", "final_test_accuracy", "seconds"]
+    fields = ["optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy", "seconds"]
     return {
-        **{name: getattr(chosen[0], name) for name in [*fields[:4], "temperature"]},
+        **{name: getattr(chosen, name) for name in [*fields[:5], "temperature"]},
         "candidates": [{name: getattr(found, name) for name in fields} for found in ranked],
-        "git_commit": tracking.tags(run_id).get("git_commit", "unknown"),
+        "git_commit": tracking.tags(chosen.run_id).get("git_commit", "unknown"),
         "versions": provenance.versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _gather(run_id: str, folder: Path, temperature: float) -> Path:
+def _gather(chosen: tracking.Candidate, folder: Path) -> Path:
     """The archive's ingredients in one folder: weights that were seen to fit the network, and the served code."""
-    checkpoint = torch.load(tracking.checkpoint(run_id, folder), weights_only=True, map_location="cpu")
+    checkpoint = torch.load(tracking.checkpoint(chosen.run_id, folder), weights_only=True, map_location="cpu")
     prefix = "network."
     weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     try:
-        DigitNet().load_state_dict(weights, strict=True)
+        DigitNet.of(weights)
     except RuntimeError as error:
-        raise PackagingError(f"the weights of run {run_id} do not fit the network of this checkout: {error}") from error
+        raise PackagingError(f"the weights of run {chosen.run_id} do not fit this network: {error}") from error
     for name in ("head.weight", "head.bias"):  # logits / T, at no cost to the server
-        weights[name] = weights[name] / temperature
+        weights[name] = weights[name] / chosen.temperature
     ingredients = folder / "parts"
     package = ingredients / "code" / "mnist_lightning"
     package.mkdir(parents=True)

@@ -1,16 +1,21 @@
 """What a training is made of: dataclasses, read from a YAML file and the command line together."""
 
+import argparse
 import inspect
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, cast
 
 import torch
+import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from mnist_lightning.augmentation import Augmentation
 from mnist_lightning.module import OptimizerFactory, Schedule
+from mnist_lightning.network import WIDTHS
 
 DEFAULT_FILE = Path("config/train.yaml")
 
@@ -23,6 +28,10 @@ class Recipe:
     """The optimizers to compare, by name: a class_path and its init_args."""
     schedules: dict[str, Schedule]
     """The learning-rate schedule of each optimizer, by the same names."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """How far the training pictures are taken from MNIST's own."""
+    widths: list[PositiveInt] = field(default_factory=lambda: list(WIDTHS))
+    """Channels after each of the network's convolutions, two or more."""
     epochs: PositiveInt = 10
     """Passes over the training images."""
     batch_size: PositiveInt = 256
@@ -33,6 +42,8 @@ class Recipe:
     """Part of the training over which the weights are averaged (a running mean takes their place), in [0, 1)."""
     seed: NonNegativeInt = 0
     """Seed of the first weights, the order of the images and their augmentation."""
+    seeds: PositiveInt = 1
+    """Train each optimizer with so many seeds, from `seed` on, for mean and standard error."""
     limit: PositiveInt | None = None
     """Use only so many training images, for a first look."""
     only: str | None = None
@@ -48,6 +59,8 @@ class Recipe:
         for name in ("label_smoothing", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and less than 1")
+        if len(self.widths) < 2:
+            raise ValueError(f"widths is {self.widths}; it must name two layers or more")
         names = ", ".join(self.optimizers) or "none"
         if not self.optimizers:
             raise ValueError("optimizers is empty: name at least one")
@@ -67,17 +80,20 @@ def _probe(name: str, optimizer: OptimizerFactory) -> None:
         raise ValueError(f"optimizers.{name}: {error}") from error
 
 
-def read(arguments: list[str] | None = None) -> tuple[Recipe, str]:
+def read(arguments: list[str] | None = None, of_run: Callable[[str], str] | None = None) -> tuple[Recipe, str]:
     """The recipe of a command line, and the same as YAML text for the record.
 
-    The file named by --config (config/train.yaml unless named) comes first, flags override it. A value that
-    is not allowed, or a key that does not exist, ends the program with exit code 2 and what is allowed.
+    The file named by --config (config/train.yaml unless named), or what `of_run` gives as the YAML text of the run
+    named by --like, comes first; flags override it. A value that is not allowed, or a key that does not exist, ends
+    the program with exit code 2 and what is allowed.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not any(word.split("=")[0] == "--config" for word in arguments):
-        arguments = ["--config", str(DEFAULT_FILE), *arguments]
+    before = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    before.add_argument("--config", default=str(DEFAULT_FILE))
+    before.add_argument("--like")
+    named, rest = before.parse_known_args(arguments)
     parser = recipe_parser()
-    values = parser.parse_args(arguments)
+    start = of_run(named.like) if named.like and of_run else named.config
+    values = parser.parse_args([f"--config={start}", *rest])
     try:
         recipe = parser.instantiate(values)
         return Recipe(**{name: recipe[name] for name in Recipe.__dataclass_fields__}), _as_text(parser, values)
@@ -90,6 +106,7 @@ def recipe_parser() -> ArgumentParser:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = _Parser(prog="python -m mnist_lightning.train", description=Recipe.__doc__)
     parser.add_argument("--config", action="config", help="YAML file of a recipe. (default: config/train.yaml)")
+    parser.add_argument("--like", metavar="RUN_ID", help="Start from the recipe of a run in MLflow instead of a file.")
     parser.add_class_arguments(Recipe, as_group=False)
     return parser
 
@@ -108,6 +125,11 @@ class _Parser(ArgumentParser):
             keys = [f"  {kind.__name__}: {', '.join(inspect.signature(kind).parameters)}" for kind in shown]
             return "\n".join(["allowed keys:", f"  recipe: {', '.join(Recipe.__dataclass_fields__)}", *keys])
         return f"allowed: {', '.join(f'--{name}' for name in Recipe.__dataclass_fields__)}; --help explains each"
+
+
+def narrowed(text: str, optimizer: str, seed: int) -> str:
+    """A recipe's YAML text for just one of its trainings."""
+    return yaml.safe_dump({**yaml.safe_load(text), "only": optimizer, "seed": seed, "seeds": 1}, sort_keys=False)
 
 
 def _as_text(parser: ArgumentParser, values: Namespace) -> str:

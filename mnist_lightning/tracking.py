@@ -32,6 +32,8 @@ TEMPERATURE = "temperature"
 TRAINING_SECONDS = "training_seconds"
 CHECKPOINT = "checkpoints/best.ckpt"
 MODEL_URI = "model_uri"
+MODEL_CARD = "model_card.md"
+RECIPE = "recipe.yaml"
 
 
 class TrackingError(RuntimeError):
@@ -43,6 +45,7 @@ class Candidate:
     """One finished run of a comparison."""
 
     optimizer: str
+    seed: int
     run_id: str
     validation_accuracy: float
     validation_loss: float
@@ -64,6 +67,7 @@ def connect() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     mlflow.set_tracking_uri(address())
+    mlflow.set_system_metrics_sampling_interval(5)
     try:
         mlflow.set_experiment(EXPERIMENT)
         mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")  # opens on its runs
@@ -79,7 +83,9 @@ def run(name: str, tags: Mapping[str, str] | None = None) -> Iterator[str]:
     It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED on any other exception.
     """
     nested = mlflow.active_run() is not None
-    run_id: str = mlflow.start_run(run_name=name, nested=nested, tags={**provenance.tags(), **(tags or {})}).info.run_id
+    all_tags = {**provenance.tags(), **(tags or {})}
+    started = mlflow.start_run(run_name=name, nested=nested, tags=all_tags, log_system_metrics=nested)
+    run_id: str = started.info.run_id
     status = "FAILED"
     try:
         yield run_id
@@ -162,6 +168,14 @@ def comparison_of(run_id: str) -> str:
     return str(parent)
 
 
+def text(run_id: str, name: str) -> str:
+    """A text among a run's artifacts. Raises TrackingError where there is no such run or text."""
+    try:
+        return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{name}"))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"MLflow at {address()} has no {name} of a run {run_id!r}") from error
+
+
 def history(run_id: str, name: str) -> list[float]:
     """A metric's values in the order they were logged."""
     return [entry.value for entry in mlflow.MlflowClient().get_metric_history(run_id, name)]
@@ -173,12 +187,13 @@ def tags(run_id: str) -> dict[str, str]:
 
 
 def crown(winner: Candidate) -> str:
-    """Register the winner's model as a new version with the alias `champion`; the version's number."""
+    """Register the winner's model, with its card, as a new version with the alias `champion`; the version's number."""
     client = mlflow.MlflowClient()
     with contextlib.suppress(MlflowException):  # it exists already
         client.create_registered_model(REGISTERED_MODEL)
     uri = tags(winner.run_id)[MODEL_URI]
     version = client.create_model_version(REGISTERED_MODEL, uri, winner.run_id, model_id=uri.rpartition("/")[2]).version
+    client.update_model_version(REGISTERED_MODEL, version, text(winner.run_id, MODEL_CARD))
     client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
     return str(version)
 
@@ -205,7 +220,8 @@ def checkpoint(run_id: str, folder: Path) -> Path:
 def _candidate(found: Run) -> Candidate:
     metrics = found.data.metrics
     return Candidate(
-        optimizer=found.info.run_name,
+        optimizer=found.data.params["optimizer"],
+        seed=int(found.data.params["seed"]),
         run_id=found.info.run_id,
         validation_accuracy=metrics[BEST_VALIDATION_ACCURACY],
         validation_loss=metrics[BEST_VALIDATION_LOSS],

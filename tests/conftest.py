@@ -47,12 +47,12 @@ def mnist_folder() -> Path:
     return folder
 
 
-def train(folder: Path, mnist_folder: Path, *flags: str) -> Trained:
+def train(folder: Path, mnist_folder: Path, recipe: str, *flags: str) -> Trained:
     """Run the training as a user would, into a folder of its own."""
     store, uri = folder / "model_store", f"sqlite:///{folder}/mlflow.db"
     places = ["--data_dir", str(mnist_folder), "--model_store", str(store)]
-    quick = ["--config", str(PROJECT / "config/quick.yaml")]
-    done = verb("train", *quick, *flags, *places, cwd=folder, MLFLOW_TRACKING_URI=uri)
+    config = ["--config", str(PROJECT / "config" / recipe)]
+    done = verb("train", *config, *flags, *places, cwd=folder, MLFLOW_TRACKING_URI=uri)
     assert done.returncode == 0, done.stderr
     return Trained(folder, store, uri, done.stdout)
 
@@ -60,13 +60,13 @@ def train(folder: Path, mnist_folder: Path, *flags: str) -> Trained:
 @pytest.fixture(scope="session")
 def reader_store(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Trained:
     """One network that has learnt enough to hold the preprocessing to account: two epochs of all of MNIST."""
-    return train(tmp_path_factory.mktemp("reader"), mnist_folder, "--only", "SGD", "--epochs", "2")
+    return train(tmp_path_factory.mktemp("reader"), mnist_folder, "train.yaml", "--only", "SGD", "--epochs", "2")
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Trained:
     """Three optimizers, one epoch each of a part of MNIST, archived."""
-    return train(tmp_path_factory.mktemp("trained"), mnist_folder, "--limit", "6000")
+    return train(tmp_path_factory.mktemp("trained"), mnist_folder, "quick.yaml", "--limit", "6000")
 
 
 @pytest.fixture(scope="session")

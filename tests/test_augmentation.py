@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from mnist_lightning import mnist
-from mnist_lightning.augmentation import augment, move, pen
+from mnist_lightning.augmentation import Augmentation, move, pen
 from mnist_lightning.damages import DAMAGE
 from mnist_lightning.drawing import segment
 from mnist_lightning.habits import habits, refit
 
+augment = Augmentation()
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -36,6 +37,16 @@ def test_the_seed_decides_all(batch: Batch) -> None:
 
     assert torch.equal(once(1), once(1))
     assert not torch.equal(once(1), once(2))
+
+
+def test_at_zero_nothing_is_changed(batch: Batch) -> None:
+    assert torch.equal(Augmentation(habits=0, pens=0, moves=0, damage=0)(*batch), batch[0])
+
+
+@pytest.mark.parametrize(("step", "value"), [("damage", 1.5), ("pens", 0.6), ("habits", -0.1), ("moves", float("nan"))])
+def test_a_strength_outside_its_range_is_refused(step: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"augmentation.{step} is {value}"):
+        Augmentation(**{step: value})
 
 
 def test_small_batches_pass(batch: Batch) -> None:

@@ -44,6 +44,13 @@ def test_the_gallery_shows_the_surest_mistake_first() -> None:
     assert titles == ["1 → 7\n91 %", "5 → 2\n60 %"]
 
 
+def test_digits_and_filters_are_drawn() -> None:
+    figure = figures.by_digit({"precision": np.linspace(0.9, 1, 10), "recall": np.ones(10)})
+    assert drawn(figure)
+    assert [line.get_label() for line in figure.axes[0].lines] == ["precision", "recall"]
+    assert len([axes for axes in figures.first_filters(np.eye(6)[None].repeat(3, 0)).axes if axes.images]) == 3
+
+
 def test_no_mistake_is_no_obstacle() -> None:
     figure = figures.misread_gallery(np.zeros((1, 28, 28)), np.array([3]), np.eye(10)[[3]])
     assert drawn(figure)

@@ -1,5 +1,6 @@
 """The network's contract."""
 
+import pytest
 import torch
 
 from mnist_lightning.network import DigitNet
@@ -18,6 +19,15 @@ def test_an_answer_does_not_depend_on_its_neighbours() -> None:
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
+def test_weights_tell_their_network() -> None:
+    made = DigitNet((8, 16, 24))
+    images = torch.rand(2, 1, 28, 28)
+    again = DigitNet.of(made.state_dict())
+    torch.testing.assert_close(again(images), made.eval()(images))
+    with pytest.raises(RuntimeError, match="not a digit network"):
+        DigitNet.of({"weight": torch.zeros(3)})
+
+
 def test_its_size_is_as_said() -> None:
-    assert sum(weights.numel() for weights in DigitNet().parameters()) == 400_714
-    assert "401,000" in (DigitNet.__doc__ or "")
+    assert sum(weights.numel() for weights in DigitNet().parameters()) == 280_778
+    assert "281,000" in (DigitNet.__doc__ or "")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import Trained, verb
 
-from mnist_lightning import package
+from mnist_lightning import package, tracking
 
 
 def archived(trained: Trained, *flags: str) -> "tuple[int, str, str]":
@@ -25,7 +25,7 @@ def test_the_archive_carries_all_that_is_served(trained: Trained, tmp_path: Path
     served = {f"mnist_lightning/{name}" for name in package.SERVED_CODE}
     assert names == served | {"mnist.pt", "digit_handler.py", "model-config.yaml", "MAR-INF/MANIFEST.json"}
     weights = torch.load(tmp_path / "mnist.pt", weights_only=True)
-    package.DigitNet().load_state_dict(weights, strict=True)
+    package.DigitNet.of(weights)
 
 
 def test_what_is_served_needs_no_training_package(trained: Trained, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_description_names_all_candidates(trained: Trained) -> None:
     assert told["validation_accuracy"] == max(found["validation_accuracy"] for found in told["candidates"])
     assert told["run_id"] == told["candidates"][0]["run_id"]
     assert set(told["candidates"][0]) == {
-        *("optimizer", "run_id", "validation_accuracy", "final_test_accuracy", "seconds")
+        *("optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy", "seconds")
     }
     assert {"git_commit", "versions", "created"} <= set(told)
 
@@ -104,9 +104,11 @@ def test_an_archiver_that_fails_leaves_no_half(
 ) -> None:
     (tmp_path / "model_store").mkdir()
     (tmp_path / "model_store/mnist.mar").write_bytes(b"what was there")
-    monkeypatch.setattr(package, "describe", lambda run_id: {"temperature": 1.0})
-    monkeypatch.setattr(package, "_gather", lambda run_id, folder, temperature: folder / "nothing")
+    run_id = json.loads((trained.store / "mnist.json").read_text())["run_id"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", trained.tracking_uri)
+    tracking.connect()
+    monkeypatch.setattr(package, "_gather", lambda chosen, folder: folder / "nothing")
     with pytest.raises(package.PackagingError, match="torch-model-archiver failed"):
-        package.archive("some run", tmp_path / "model_store")
+        package.archive(run_id, tmp_path / "model_store")
     assert [path.name for path in (tmp_path / "model_store").iterdir()] == ["mnist.mar"]
     assert (tmp_path / "model_store/mnist.mar").read_bytes() == b"what was there"

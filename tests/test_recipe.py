@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.recipe import Recipe, read
+from mnist_lightning.recipe import Recipe, narrowed, read
 
 PROJECT = Path(__file__).resolve().parent.parent
 FILES = sorted((PROJECT / "config").glob("*.yaml"))
@@ -43,6 +43,12 @@ def test_the_record_reads_back_as_the_same_recipe(tmp_path: Path) -> None:
     assert sorted(same.splitlines()) == sorted(text.splitlines())
 
 
+def test_a_run_gives_its_own_recipe_back() -> None:
+    _, text = read(["--widths", "[8, 16]", "--seeds", "3"])
+    recipe, _ = read(["--like", "some-run", "--epochs", "1"], {"some-run": narrowed(text, "SGD", 2)}.__getitem__)
+    assert (recipe.only, recipe.seed, recipe.seeds, recipe.widths, recipe.epochs) == ("SGD", 2, 1, [8, 16], 1)
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -51,6 +57,9 @@ def test_the_record_reads_back_as_the_same_recipe(tmp_path: Path) -> None:
         (["--epochs", "0"], ["epochs", "0"]),
         (["--batch_size", "-5"], ["batch_size", "-5"]),
         (["--label_smoothing", "1.5"], ["label_smoothing is 1.5"]),
+        (["--widths", "[32]"], ["widths is [32]"]),
+        (["--augmentation.damage", "2"], ["augmentation.damage is 2"]),
+        (["--seeds", "0"], ["seeds", "0"]),
         (["--only", "Adagrad"], ["'Adagrad'", "Adam, SGD, RMSprop"]),
         (["--optimizers.Adam.init_args.momentum", "0.9"], ["momentum", "betas"]),
         (["--optimizers.Adam.init_args.lr", "fast"], ["fast"]),

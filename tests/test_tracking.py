@@ -44,13 +44,14 @@ def test_candidates_are_ranked_by_validation_then_loss(store: str) -> None:
         for name, (validation, loss, test) in figures.items():
             with tracking.run(name):
                 tracking.record(
+                    parameters={"optimizer": name, "seed": 0},
                     metrics={
                         tracking.BEST_VALIDATION_ACCURACY: validation,
                         tracking.BEST_VALIDATION_LOSS: loss,
                         tracking.FINAL_TEST_ACCURACY: test,
                         tracking.TRAINING_SECONDS: 1,
                         tracking.TEMPERATURE: 1.1,
-                    }
+                    },
                 )
         with pytest.raises(KeyboardInterrupt), tracking.run("Adagrad"):
             raise KeyboardInterrupt

@@ -58,7 +58,10 @@ def test_every_child_tells_how_it_was_made(client: MlflowClient) -> None:
         assert {"learning_rate", "train_loss", "validation_accuracy"} <= set(run.data.metrics)
         assert run.inputs.dataset_inputs[0].dataset.digest
         artifacts = {entry.path for entry in client.list_artifacts(run.info.run_id)}
-        assert {"checkpoints", "confusion_matrix.png", "misread.png", "reliability.png"} <= artifacts
+        assert {*("checkpoints", "confusion_matrix.png", "misread.png", "reliability.png"), "recipe.yaml"} <= artifacts
+        assert {"filters.png", "per_digit.png", "model_card.md"} <= artifacts
+        assert "gradient_norm" in run.data.metrics
+        assert any(metric.startswith("system/") for metric in run.data.metrics)
         assert [entry.path for entry in client.list_artifacts(run.info.run_id, "checkpoints")] == [tracking.CHECKPOINT]
 
 
@@ -71,6 +74,7 @@ def test_the_parent_holds_the_curves_and_the_recipe(client: MlflowClient) -> Non
 def test_the_champion_is_the_best_and_can_be_loaded(client: MlflowClient, trained: Trained) -> None:
     best = max(children(client).values(), key=lambda run: run.data.metrics["best_validation_accuracy"])
     version = client.get_model_version_by_alias("mnist", "champion")
+    assert "accuracy on MNIST's test set" in version.description
     chosen = json.loads((trained.store / "mnist.json").read_text())
     assert client.get_run(version.run_id).data.metrics["best_validation_accuracy"] == pytest.approx(
         best.data.metrics["best_validation_accuracy"]
@@ -94,6 +98,26 @@ def test_the_same_seed_gives_the_same_weights(trained: Trained, mnist_folder: Pa
     first, second = ({k: found[k] for k in ("validation_accuracy", "final_test_accuracy")} for found in stores)
     assert first == second
     assert [found["optimizer"] for found in stores[0]["candidates"]] == ["SGD"]
+
+
+def test_seeds_give_means_and_a_run_can_be_made_again(mnist_folder: Path, tmp_path: Path) -> None:
+    places = ["--data_dir", str(mnist_folder), "--model_store", "store"]
+    first = verb("train", *QUICK, "--limit", "1000", "--seeds", "2", *places, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.count("±") == 6
+    assert "Welch's t-test over 2 seeds" in first.stdout
+    told = json.loads((tmp_path / "store/mnist.json").read_text())
+    assert len(told["candidates"]) == 6
+    other = next(run for run in told["candidates"] if run["seed"] == 1 and run["optimizer"] == "RMSprop")
+    again = verb("train", "--like", other["run_id"], *places, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    made = json.loads((tmp_path / "store/mnist.json").read_text())
+    same = ("optimizer", "seed", "validation_accuracy", "final_test_accuracy")
+    assert [made[key] for key in same] == [other[key] for key in same]
+    assert [run["optimizer"] for run in made["candidates"]] == ["RMSprop"]
+    nobody = verb("train", "--like", "nobody", cwd=tmp_path)
+    assert nobody.returncode == 1
+    assert "no recipe.yaml of a run 'nobody'" in nobody.stderr
 
 
 def test_ctrl_c_marks_the_runs_and_archives_nothing(mnist_folder: Path, tmp_path: Path, interruptible: None) -> None:

@@ -1,0 +1,118 @@
+"""One optimizer's training: from the first weights to a run in MLflow that tells all about it."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerStatus
+
+from mnist_lightning import mnist, provenance, tracking
+from mnist_lightning.assessment import Assessment, assess
+from mnist_lightning.datamodule import MnistDataModule
+from mnist_lightning.model_card import card
+from mnist_lightning.module import VALIDATION_ACCURACY, DigitClassifier, precision
+from mnist_lightning.network import DigitNet
+from mnist_lightning.progress import TrainingProgress
+from mnist_lightning.recipe import Recipe
+
+
+def train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str) -> None:
+    """One optimizer's training with the seed of `data`, into the open run."""
+    L.seed_everything(data.seed, verbose=False)  # the same first weights for every optimizer
+    network = DigitNet(recipe.widths)
+    classifier = DigitClassifier(network, recipe.optimizers[name], recipe.schedules[name], recipe.label_smoothing)
+    tracking.record(parameters=_parameters(name, recipe, data.seed))
+    images, labels = data.training
+    tracking.record_dataset(images.numpy(), labels.numpy(), "mnist-train", "training")
+    with tempfile.TemporaryDirectory() as scratch:
+        best = ModelCheckpoint(
+            scratch,
+            "best",
+            monitor=VALIDATION_ACCURACY,
+            mode="max",
+            enable_version_counter=False,
+        )
+        seconds = _fit(classifier, data, recipe.epochs, run_id, [best, averaging(recipe, data), TrainingProgress(name)])
+        weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+        classifier.load_state_dict(weights["state_dict"])
+        tracking.record(files={tracking.CHECKPOINT: Path(best.best_model_path)})
+    _record(assess(network.cpu().eval(), data), network, seconds, name, data.seed, recipe)
+    tracking.record_model(network, (images[:2].float() / 255).numpy())
+
+
+def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str, seed: int, recipe: Recipe) -> None:
+    """What the best checkpoint is worth, into the open run, and its model card."""
+    parameters = sum(weights.numel() for weights in network.parameters())
+    told = card(
+        found,
+        optimizer=optimizer,
+        seed=seed,
+        widths=recipe.widths,
+        parameters=parameters,
+        seconds=seconds,
+        git_commit=provenance.git_commit(),
+    )
+    metrics = {
+        tracking.TRAINING_SECONDS: seconds,
+        tracking.BEST_VALIDATION_ACCURACY: found.validation_accuracy,
+        tracking.BEST_VALIDATION_LOSS: found.validation_loss,
+        tracking.TEMPERATURE: found.temperature,
+        tracking.FINAL_TEST_ACCURACY: found.test_accuracy,
+        tracking.CALIBRATION_ERROR: found.calibration_error,
+    }
+    tracking.record(metrics=metrics, figures=found.figures, texts={tracking.MODEL_CARD: told})
+
+
+def _fit(
+    classifier: DigitClassifier, data: MnistDataModule, epochs: int, run_id: str, callbacks: list[L.Callback]
+) -> float:
+    """Seconds that the training took, validation included."""
+    trainer = L.Trainer(
+        max_epochs=epochs,
+        accelerator="auto",
+        devices=1,
+        precision=precision(),
+        logger=tracking.logger(run_id),
+        callbacks=callbacks,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,  # only epochs are logged; a larger value would warn about short ones
+    )
+    started = time.perf_counter()
+    try:
+        trainer.fit(classifier, datamodule=data)
+    except SystemExit as stop:  # what Lightning makes of Ctrl-C
+        if trainer.state.status == TrainerStatus.INTERRUPTED:
+            raise KeyboardInterrupt from stop
+        raise
+    return time.perf_counter() - started
+
+
+def averaging(recipe: Recipe, data: MnistDataModule) -> EMAWeightAveraging:
+    """The running mean of the weights: updated every few steps, which is as good as every step and cheaper."""
+    every, steps = 5, recipe.epochs * len(data.train_dataloader())
+    decay = max(0.0, 1 - every / max(recipe.averaging * steps, every))
+    return EMAWeightAveraging(decay=decay, update_every_n_steps=every)
+
+
+def _parameters(name: str, recipe: Recipe, seed: int) -> dict[str, object]:
+    made = recipe.optimizers[name]([torch.nn.Parameter(torch.zeros(1))])
+    chosen = {f"optimizer.{key}": value for key, value in made.defaults.items()}
+    schedule = {f"schedule.{key}": value for key, value in vars(recipe.schedules[name]).items()}
+    names = ("widths", "epochs", "batch_size", "label_smoothing", "averaging", "limit")
+    common = {key: getattr(recipe, key) for key in names}
+    augmentation = {f"augmentation.{key}": value for key, value in vars(recipe.augmentation).items()}
+    return {
+        "optimizer": name,
+        **chosen,
+        **schedule,
+        **augmentation,
+        **common,
+        "seed": seed,
+        "precision": precision(),
+        "dataset_sha256": mnist.digest(),
+    }
