@@ -67,7 +67,7 @@ def connect() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     mlflow.set_tracking_uri(address())
-    mlflow.set_system_metrics_sampling_interval(5)
+    mlflow.set_system_metrics_sampling_interval(1)  # a second: a first look is over soon
     try:
         mlflow.set_experiment(EXPERIMENT)
         mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")  # opens on its runs

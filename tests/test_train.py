@@ -102,7 +102,8 @@ def test_the_same_seed_gives_the_same_weights(trained: Trained, mnist_folder: Pa
 
 def test_seeds_give_means_and_a_run_can_be_made_again(mnist_folder: Path, tmp_path: Path) -> None:
     places = ["--data_dir", str(mnist_folder), "--model_store", "store"]
-    first = verb("train", *QUICK, "--limit", "1000", "--seeds", "2", *places, cwd=tmp_path)
+    small = ["--limit", "1000", "--batch_size", "32"]
+    first = verb("train", *QUICK, *small, "--seeds", "2", *places, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert first.stdout.count("±") == 6
     assert "Welch's t-test over 2 seeds" in first.stdout
