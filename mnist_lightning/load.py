@@ -76,7 +76,10 @@ def listening(port: int) -> list[int]:
 
 
 def resident(roots: Iterable[int]) -> float | None:
-    """Megabytes of memory (RSS) of some processes and of all that descend from them; None if none can be seen."""
+    """Megabytes of memory (RSS) of some processes and of all that descend from them; None if none can be seen.
+
+    What processes share, as code of libraries, counts once for each.
+    """
     members = {member.pid: member for root in roots for member in family(root)}
     sizes = [_size(member) for member in members.values()]
     return round(sum(sizes) / 1e6, 1) if any(sizes) else None

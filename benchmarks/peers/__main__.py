@@ -10,7 +10,6 @@ last, one line of JSON. One that cannot start is told with its last words, and t
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peers.process import PeerError, running
-from benchmarks.peers.reader import ARCHIVE, Reader
+from benchmarks.peers.reader import Reader
 from benchmarks.peers.registry import OURS, PEERS
 from mnist_lightning import archive, benchmark, figures, load, mnist
 from mnist_lightning.generators import LoadError
@@ -30,7 +29,7 @@ from mnist_lightning.server import ServerError
 Measured = dict[str, list[Load]]
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Measure, print, draw."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers",
@@ -40,7 +39,7 @@ def main() -> int:
     )
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="where mnist.mar is (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="NAME", help="these")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         report = _run(options)
     except (archive.ArchiveError, mnist.MnistUnavailableError, OSError) as error:
@@ -54,10 +53,12 @@ def main() -> int:
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
     """Measure all, and show them as a table and a figure; the report."""
+    if options.plot:
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
     pictures = benchmark.chosen(options)
     contents = [content for _, content in pictures]
-    os.environ[ARCHIVE] = str(options.store / "mnist.mar")
-    digits = [int(str(answer["prediction"])) for content in contents for answer in Reader().read([content])]
+    reader = Reader(options.store / "mnist.mar")
+    digits = [int(str(answer["prediction"])) for content in contents for answer in reader.read([content])]
     measured: Measured = {}
     failed: dict[str, str] = {}
     for name in options.only:
@@ -70,7 +71,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
     for loads in zip(*measured.values(), strict=True):
         Console().print(_table(dict(zip(measured, loads, strict=True))))
     rows = {name: [asdict(one) for one in loads] for name, loads in measured.items()}
-    if options.plot:
+    if options.plot and rows:
         figures.load_curves(rows).savefig(options.plot, dpi=120)
     return {**described, "servers": rows, "failed": failed}
 

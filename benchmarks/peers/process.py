@@ -99,11 +99,12 @@ def _post(target: Target, body: bytes) -> requests.Response:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ask it to end; then end whatever of its family or its process group is left."""
+    """Ask it to end; then end whatever it leaves of its family and its process group."""
     family = load.family(process.pid)
     process.send_signal(signal.SIGTERM)
-    _, left = psutil.wait_procs(family, STOP_SECONDS)
-    for member in left:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
     with contextlib.suppress(ProcessLookupError):

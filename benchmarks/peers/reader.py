@@ -15,10 +15,10 @@ Answer = dict[str, object]
 
 
 class Reader:
-    """The network of the archive that the environment names."""
+    """The network of an archive; where none is given, of the one that the environment names."""
 
-    def __init__(self) -> None:
-        self.network = archive.network(Path(os.environ[ARCHIVE]))
+    def __init__(self, path: Path | None = None) -> None:
+        self.network = archive.network(path or Path(os.environ[ARCHIVE]))
 
     def read(self, contents: Sequence[bytes]) -> list[Answer]:
         """Picture files -> as many answers. Raises BadPictureError."""
