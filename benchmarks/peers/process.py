@@ -21,7 +21,7 @@ from benchmarks.peers.registry import Peer
 from mnist_lightning import load, server
 from mnist_lightning.generators import Target
 
-START_SECONDS, STOP_SECONDS = 120, 10
+START_SECONDS, STOP_SECONDS, GONE_SECONDS = 120, 10, 2
 LOG_LINES = 12  # of a peer that failed
 
 
@@ -110,6 +110,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    psutil.wait_procs(family, GONE_SECONDS)  # so that the next one finds the machine to itself
 
 
 def _last_lines(log: Path) -> str:
