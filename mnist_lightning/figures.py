@@ -141,5 +141,5 @@ def load_curves(servers: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
         axes.minorticks_off()
         axes.set_title(title)
         axes.grid(alpha=0.3)
-    figure.axes[0].legend()
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure

@@ -1,5 +1,6 @@
 """Load on a server, and what came of it: throughput, latencies, errors, memory."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import requests
 from mnist_lightning.generators import TIMEOUT, LoadError, Target, make
 
 COLUMNS = ("connections", "requests/s", "p50 ms", "p95 ms", "p99 ms", "errors", "memory MB")
+SETTLE = 1.0  # seconds for a server to be done with what the warm-up left unanswered in its queue
 REFUSED = 400  # what a server answers to no picture: an error that is counted, and no reason not to measure
 
 
@@ -47,8 +49,8 @@ def measure(target: Target, connections: int, seconds: int, warm_up: int, roots:
 
     Raises LoadError where nothing is answered at all.
     """
-    if warm_up:
-        make(target, connections, warm_up)
+    make(target, connections, warm_up)
+    time.sleep(SETTLE)
     told = make(target, connections, seconds)
     if not told.answers:
         raise LoadError(f"{target.url} answered nothing for {seconds} s over {connections} connections")
