@@ -24,6 +24,7 @@ from benchmarks.peers.registry import OURS, PEERS
 from mnist_lightning import archive, benchmark, figures, load, mnist
 from mnist_lightning.generators import LoadError
 from mnist_lightning.load import Load
+from mnist_lightning.pictures import BadPictureError
 from mnist_lightning.server import ServerError
 
 Measured = dict[str, list[Load]]
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         report = _run(options)
-    except (archive.ArchiveError, mnist.MnistUnavailableError, OSError) as error:
+    except (archive.ArchiveError, mnist.MnistUnavailableError, BadPictureError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
