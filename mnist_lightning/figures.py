@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -144,4 +145,27 @@ def reliability_diagram(probabilities: Array, labels: Array, error: float, *, bi
         axes.annotate(f"{int((place == b).sum()):,}", (mean, 0.02), ha="center", fontsize=7, rotation=90)
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.set_title(f"expected calibration error {100 * error:.2f} %")
+    return figure
+
+
+def load_curves(servers: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """Throughput and latencies over the number of connections, every server in one picture.
+
+    Args:
+        servers: for each server, its loads by number of `connections`, each with the names below.
+    """
+    names = {"requests_per_second": "requests/s", "p50_ms": "p50, ms", "p99_ms": "p99, ms"}
+    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(1, len(names)), names.items(), strict=True):
+        for server, loads in servers.items():
+            axes.plot([one["connections"] for one in loads], [one[name] for one in loads], marker="o", label=server)
+        ticks = sorted({one["connections"] for loads in servers.values() for one in loads})
+        axes.set(xlabel="connections", xscale="log", yscale="log")  # equal factors are equal distances
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.set_title(title)
+        axes.grid(alpha=0.3)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure

@@ -54,3 +54,12 @@ def test_digits_and_filters_are_drawn() -> None:
 def test_no_mistake_is_no_obstacle() -> None:
     figure = figures.misread_gallery(np.zeros((1, 28, 28)), np.array([3]), np.eye(10)[[3]])
     assert drawn(figure)
+
+
+def test_the_loads_of_all_servers_in_one_picture() -> None:
+    loads = [{"connections": n, "requests_per_second": 100.0 * n, "p50_ms": 5.0, "p99_ms": 9.0} for n in (1, 32)]
+    figure = figures.load_curves({"ours": loads, "another": loads})
+    assert drawn(figure).startswith(b"\x89PNG")
+    assert [axes.get_title() for axes in figure.axes] == ["requests/s", "p50, ms", "p99, ms"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "another"]
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [100, 3200]  # type: ignore[union-attr]

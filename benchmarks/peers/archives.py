@@ -1,0 +1,44 @@
+"""Archives of the other handlers.
+
+python -m benchmarks.peers.archives classic FOLDER PORT    # and a configuration of nothing but the ports
+python -m benchmarks.peers.archives empty FOLDER
+"""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from benchmarks.peers.reader import ARCHIVE
+from mnist_lightning import server
+from mnist_lightning.archive import WEIGHTS
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Make one."""
+    kind, folder = sys.argv[1], Path(sys.argv[2])
+    with zipfile.ZipFile(os.environ[ARCHIVE]) as champion:
+        weights = champion.extract(WEIGHTS, folder)
+    parts = {
+        "classic": ["--model-file", server.PROJECT / "mnist_lightning/network.py", "--serialized-file", weights],
+        "empty": ["--config-file", server.PROJECT / "config/model-config.yaml"],
+    }
+    command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", "mnist", "--version", "1.0"]
+    command += ["--handler", HERE / f"{kind}_handler.py", *parts[kind], "--export-path", folder, "--force"]
+    subprocess.run(command, check=True)
+    if kind == "classic":
+        ports_only(folder, int(sys.argv[3]))
+
+
+def ports_only(folder: Path, port: int) -> None:
+    """Ours without anything that makes it faster or slower: where it listens."""
+    path = server.write_config(folder, folder, port)
+    kept = [line for line in path.read_text().splitlines() if line.partition("=")[0].endswith(("_address", "_port"))]
+    path.write_text("\n".join(kept) + "\n")
+
+
+if __name__ == "__main__":
+    main()
