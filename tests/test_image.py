@@ -210,8 +210,8 @@ def test_what_is_in_flight_is_answered_when_it_stops(
     name, url = start()
     wait_until(lambda: answers(url, timeout=2), name)
     large = drawn(tmp_path / "large.png", 6500).read_bytes()  # a fifth of a second's work each
-    with ThreadPoolExecutor(6) as pool:
-        asked = [pool.submit(ask, large, url) for _ in range(6)]
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask, large, url) for _ in range(4)]
         time.sleep(0.3)
         waiting = sum(not question.done() for question in asked)
         started = time.monotonic()
