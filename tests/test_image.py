@@ -225,9 +225,7 @@ def test_what_is_in_flight_is_answered_when_it_stops(
     assert code == "0"
 
 
-@pytest.mark.parametrize(
-    ("linter", "files"), [("hadolint", ["Dockerfile"]), ("shellcheck", [".ci/run", ".ci/image"])], ids=str
-)
+@pytest.mark.parametrize(("linter", "files"), [("hadolint", ["Dockerfile"]), ("shellcheck", [".ci/run", ".ci/image"])])
 def test_linters_find_nothing(linter: str, files: list[str]) -> None:
     found = shutil.which(linter, path=f"{PROJECT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}")
     if found is None:
