@@ -58,5 +58,5 @@ ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s \
     CMD ["/opt/venv/bin/python", "-m", "mnist_lightning.serve", "--check"]
-# Python is the first process: it passes SIGTERM on to Java and waits until all is answered.
+# Python is the first process: on SIGTERM it waits until what was asked is answered, then ends Java.
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "mnist_lightning.serve", "--host", "0.0.0.0"]
