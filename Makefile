@@ -44,11 +44,16 @@ test: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-# Settings of the build: BASE_IMAGE=..., TORCH_INDEX_URL=..., TORCH_VERSION=...
+# The image with its labels. Settings: BASE_IMAGE=..., TORCH_INDEX_URL=... (empty for none), TORCH_VERSION=...,
+# IMAGE=name, BUILD_FLAGS="flags of docker build". Handed on is what was set for this build, be it to nothing.
+IMAGE ?= mnist-serve
+SETTINGS := $(foreach name,BASE_IMAGE TORCH_INDEX_URL TORCH_VERSION,\
+  $(if $(filter command environment,$(firstword $(origin $(name)))),--build-arg $(name)="$($(name))"))
 image:
-	docker build --build-arg VERSION="$$(git describe --always --tags)" --build-arg COMMIT="$$(git rev-parse HEAD)" \
-	  $(foreach name,BASE_IMAGE TORCH_INDEX_URL TORCH_VERSION,$(if $($(name)),--build-arg $(name)="$($(name))")) \
-	  -t mnist-serve .
+	@test -f model_store/mnist.json || { echo "error: model_store/ has no model; make one with: make run" >&2; exit 1; }
+	docker build $(BUILD_FLAGS) $(SETTINGS) --build-arg MODEL="$$(cat model_store/mnist.json)" \
+	  --build-arg VERSION="$$(git describe --always --tags)" --build-arg COMMIT="$$(git rev-parse HEAD)" \
+	  -t $(IMAGE) .
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .

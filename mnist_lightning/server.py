@@ -24,7 +24,7 @@ LOOPBACK, DEFAULT_PORT = "127.0.0.1", 8080
 OFFSETS = {"inference": 0, "management": 1, "metrics": 2}
 GRPC_OFFSETS = {"grpc_inference": -1010, "grpc_management": -1009}
 OLDEST_JAVA = 17
-START_SECONDS, STOP_SECONDS = 120.0, 3.5
+START_SECONDS, DRAIN_SECONDS, STOP_SECONDS = 120.0, 3.0, 4.0
 # What Java and the workers need of the environment; nothing else reaches them, secrets least of all.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
@@ -71,16 +71,22 @@ def running(store: Path, port: int = DEFAULT_PORT, host: str = LOOPBACK) -> Iter
         yield server
     finally:
         if process is not None:
-            stop(process)
+            stop(process, f"http://{LOOPBACK}:{port}")
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End Java, which ends its workers; after a grace period whatever is left of its process group."""
+def stop(process: subprocess.Popen[bytes], url: str) -> None:
+    """Have answered what was asked, end Java, which ends its workers; after STOP_SECONDS kill what is left of them.
+
+    On SIGTERM TorchServe cuts every connection at once. Its queue is first in, first out: once a question of our own
+    is answered, so are those that came before it.
+    """
+    deadline = time.monotonic() + STOP_SECONDS
+    answers(url, timeout=DRAIN_SECONDS)
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
+        process.wait(max(deadline - time.monotonic(), 0))
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -172,6 +172,24 @@ def test_serve_says_ready_and_stops_with_all_its_processes(
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
+def test_what_was_asked_before_it_stops_is_answered(trained: Trained) -> None:
+    large = io.BytesIO()  # a blank sheet but for a bar: a fifth of a second's work
+    sheet = Image.new("L", (6500, 6500), 255)
+    sheet.paste(0, (2900, 1300, 3600, 5200))
+    sheet.save(large, "PNG")
+    port = free_port()
+    with serving(trained, port) as process, ThreadPoolExecutor(4) as pool:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ready")
+        asked = [pool.submit(ask, large.getvalue(), f"http://127.0.0.1:{port}") for _ in range(4)]
+        time.sleep(0.3)
+        waiting = [question for question in asked if not question.done()]
+        process.terminate()
+        assert process.wait(10) == 0
+        assert waiting
+        assert all(question.result()["prediction"] in range(10) for question in asked)
+
+
 def test_a_server_killed_outright_leaves_no_process(trained: Trained) -> None:
     with serving(trained, free_port()) as process:
         assert process.stdout is not None
