@@ -22,8 +22,8 @@ import torch.nn.functional as F
 
 from benchmarks.standard_example import Clock, trainer
 from mnist_lightning.datamodule import Batch, MnistDataModule
-from mnist_lightning.module import DigitClassifier, bfloat16_pays, precision
-from mnist_lightning.network import DigitNet
+from mnist_lightning.module import DigitClassifier, precision
+from mnist_lightning.network import DigitNet, bfloat16_pays
 from mnist_lightning.recipe import Recipe, read
 
 VARIANTS: dict[str, dict[str, object]] = {  # what is changed, one thing at a time
@@ -56,7 +56,7 @@ class Loop:
         self.network = DigitNet(recipe.widths).to(memory_format=self.layout)
         self.optimizer = next(iter(recipe.optimizers.values()))(self.network.parameters())
         self.augment = recipe.augmentation if augmented else None
-        self.bfloat16 = bfloat16 and bfloat16_pays()
+        self.bfloat16 = bfloat16 and bfloat16_pays("cpu")
         self.threads = threads or os.cpu_count() or 1
         self.data, self.batch_size = data, batch_size or recipe.batch_size
         self.stages: dict[str, list[float]] = {}

@@ -13,6 +13,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
+from mnist_lightning.network import bfloat16_pays
+
 DIGITS = 10
 VALIDATION_ACCURACY = "validation_accuracy"  # the one name by which runs are compared
 
@@ -105,12 +107,4 @@ def predict(network: nn.Module, images: torch.Tensor, batch_size: int = 1_000) -
 
 def precision() -> Literal["bf16-mixed", "32-true"]:
     """Lightning's name of the numbers to train with on this machine."""
-    return "bf16-mixed" if bfloat16_pays() else "32-true"
-
-
-def bfloat16_pays() -> bool:
-    """Whether this machine multiplies bfloat16 faster than float32: a recent GPU, or a CPU with AMX or AVX512-BF16."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    abilities = torch.cpu.get_capabilities()
-    return bool(abilities.get("amx_bf16") or abilities.get("avx512_bf16"))
+    return "bf16-mixed" if bfloat16_pays("cuda" if torch.cuda.is_available() else "cpu") else "32-true"

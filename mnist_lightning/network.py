@@ -39,10 +39,25 @@ class DigitNet(nn.Module):
         made.load_state_dict(weights, strict=True)
         return made.eval()
 
+    def prepared(self) -> "DigitNet":
+        """Itself, made fast for the server: convolutions in bfloat16 where that pays, in the layout they like."""
+        self.eval().features.to(torch.bfloat16 if bfloat16_pays(self.head.weight.device.type) else torch.float32)
+        return self.to(memory_format=torch.channels_last)
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Unnormalised log-probabilities of the ten digits, (B, 10)."""
-        logits: torch.Tensor = self.head(self.features(images).flatten(1))
+        first = next(self.features.parameters())
+        features = self.features(images.to(first.dtype)).flatten(1)
+        logits: torch.Tensor = self.head(features.to(self.head.weight.dtype))
         return logits
+
+
+def bfloat16_pays(device: str) -> bool:
+    """Whether "cpu" or "cuda" multiplies bfloat16 faster than float32: with AMX or AVX512-BF16, or a recent GPU."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    abilities = torch.cpu.get_capabilities()
+    return bool(abilities.get("amx_bf16") or abilities.get("avx512_bf16"))
 
 
 def _block(inputs: int, outputs: int, *, pool: bool = False) -> list[nn.Module]:

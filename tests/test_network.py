@@ -28,6 +28,16 @@ def test_weights_tell_their_network() -> None:
         DigitNet.of({"weight": torch.zeros(3)})
 
 
+def test_prepared_for_the_server_it_answers_the_same() -> None:
+    torch.manual_seed(0)
+    network, images = DigitNet().eval(), torch.rand(16, 1, 28, 28)
+    with torch.inference_mode():
+        plain = network(images)
+        fast = network.prepared()(images)
+    assert fast.dtype == torch.float32
+    torch.testing.assert_close(fast, plain, rtol=0.05, atol=0.05)
+
+
 def test_its_size_is_as_said() -> None:
     assert sum(weights.numel() for weights in DigitNet().parameters()) == 280_778
     assert "281,000" in (DigitNet.__doc__ or "")
