@@ -27,14 +27,12 @@ from mnist_lightning.refusals import (
     BadJSONError,
     EmptyBodyError,
     FormEncodedError,
-    TooManyBytesError,
     TooManyPicturesError,
     UnknownFormError,
 )
 from mnist_lightning.tensors import named, pictures_of, pixels_of, tensor_of
 
 MODEL = "mnist"
-MAX_BYTES = 10 * 2**20  # of one request
 MAX_PICTURES = 64  # of one request
 FORM_ENCODED = "application/x-www-form-urlencoded"
 WRAPPERS = ("b64", "image_bytes", "image", "data")
@@ -67,7 +65,6 @@ def read(parts: Mapping[str, object], headers: Mapping[str, object]) -> Request:
         raise EmptyBodyError("the body is empty")
     if len(parts) == 1:
         return _read_body(next(iter(parts.values())), headers)
-    _within(MAX_BYTES, sum(len(part) for part in parts.values() if isinstance(part, bytes | bytearray | str)))
     return Request(_each("fields", parts.items(), len(parts)), plain)
 
 
@@ -81,7 +78,6 @@ def _read_body(body: object, headers: Mapping[str, object]) -> Request:
         body = body.encode()
     if not isinstance(body, bytes | bytearray):
         return _read_json(body)
-    _within(MAX_BYTES, len(body))
     if JSON_START.match(body):
         return _read_json(_parsed(body))
     try:
@@ -187,11 +183,6 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as error:
         raise BadBase64Error(f"a text must be the base64 of a picture file: {str(error)[:80]}") from error
-
-
-def _within(most: int, size: int) -> None:
-    if size > most:
-        raise TooManyBytesError(f"the request has {size:,} bytes; at most {most:,} are read")
 
 
 def _header(headers: Mapping[str, object], name: str) -> str:

@@ -40,10 +40,6 @@ class BadTensorError(BadPictureError):
     """A tensor whose shape, datatype and data do not go together, or do not make pictures."""
 
 
-class TooManyBytesError(BadPictureError):
-    """The request is larger than is ever needed for a digit."""
-
-
 class TooManyPicturesError(BadPictureError):
     """More pictures than one request may hold."""
 
@@ -58,7 +54,6 @@ class InternalError(RuntimeError):
 
 STATUS: Mapping[type[Exception], int] = {  # 400 where nothing else is said
     FormEncodedError: 415,
-    TooManyBytesError: 413,
     TooManyPicturesError: 413,
     TooManyPixelsError: 413,
     InternalError: 500,

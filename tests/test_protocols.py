@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mnist_lightning import protocols, refusals
+from mnist_lightning import refusals
 from mnist_lightning.pictures import BadPictureError
 from mnist_lightning.preprocessing import from_bytes
 from mnist_lightning.protocols import read
@@ -170,11 +170,6 @@ BAD: dict[str, tuple[Mapping[str, object], str, int, str]] = {
     "a blank picture": ({"body": file(pixels=np.full((90, 90), 255, np.uint8))}, "NoDigitError", 400, "no ink"),
     "blank numbers": (body({"image": [0] * 784}), "NoDigitError", 400, "no ink"),
     "too many pixels": ({"body": header_only(50_000, 50_000)}, "TooManyPixelsError", 413, "50,000,000"),
-    "too many bytes": ({"body": bytes(protocols.MAX_BYTES + 1)}, "TooManyBytesError", 413, "at most 10,485,760"),
-    "too many bytes in fields": (
-        {"a": bytes(protocols.MAX_BYTES // 2), "b": bytes(protocols.MAX_BYTES // 2 + 1)},
-        *("TooManyBytesError", 413, "at most 10,485,760"),
-    ),
     "too many fields": ({str(n): PNG for n in range(65)}, "TooManyPicturesError", 413, "65 pictures"),
     "too many instances": (body({"instances": [1] * 65}), "TooManyPicturesError", 413, "at most 64"),
     "too many rows": (body(tensor("UINT8", [65, 784], FLAT * 65)), "TooManyPicturesError", 413, "at most 64"),
