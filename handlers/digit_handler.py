@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from ts.service import Service
 
+from mnist_lightning import deadline
 from mnist_lightning.network import DigitNet
 from mnist_lightning.pictures import BadPictureError
 from mnist_lightning.protocols import Answer, Request, read
@@ -31,6 +32,7 @@ class DigitHandler:
         """Load the network from the archive's folder and answer once, so that the first client does not wait."""
         logging.getLogger().setLevel(logging.WARNING)  # the worker logs several lines a request otherwise
         take_bodies_as_they_are()
+        deadline.install()
         folder = Path(context.system_properties["model_dir"])
         weights = folder / context.manifest["model"]["serializedFile"]
         self.network = DigitNet().eval()
@@ -47,7 +49,8 @@ class DigitHandler:
     def preprocess(self, item: Item, context: Any, index: int) -> Request | Exception:
         """One request -> its pictures, or what is wrong with it."""
         try:
-            return read(item, context.get_all_request_header(index))
+            with deadline.limited():
+                return read(item, context.get_all_request_header(index))
         except BadPictureError as error:
             return error
         except Exception as error:  # the boundary: whatever one request does to us, its neighbours are answered

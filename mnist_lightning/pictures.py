@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Bytes = NDArray[np.uint8]
 
 MAX_PIXELS = 50_000_000  # checked in the header, before anything is decoded
+MAX_SCANS = 100  # of a progressive JPEG, which has about ten; every one of thousands would pass over all pixels
 WORKING_SIDE = 1024  # longest side of what is looked at; a larger picture is reduced to about this
 DRAFT_SIDE = 360  # shortest side that a large JPEG is decoded at
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
@@ -53,6 +54,8 @@ def decode(content: bytes) -> Bytes:
     """
     if not content:
         raise NotAPictureError("the picture is empty (0 bytes)")
+    if content.startswith(b"\xff\xd8") and (scans := content.count(b"\xff\xda")) > MAX_SCANS:
+        raise NotAPictureError(f"the JPEG has {scans:,} scans; at most {MAX_SCANS} are read")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes that are checked below

@@ -44,6 +44,10 @@ class TooManyPicturesError(BadPictureError):
     """More pictures than one request may hold."""
 
 
+class TooSlowError(BadPictureError):
+    """More work than one request may be."""
+
+
 class UnexplainedError(BadPictureError):
     """Explanations were asked for, and what makes them is not installed."""
 
@@ -56,6 +60,7 @@ STATUS: Mapping[type[Exception], int] = {  # 400 where nothing else is said
     FormEncodedError: 415,
     TooManyPicturesError: 413,
     TooManyPixelsError: 413,
+    TooSlowError: 413,
     InternalError: 500,
     UnexplainedError: 501,
 }

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +143,20 @@ def test_a_fault_of_ours_is_one_items_500_and_the_log_has_no_body(
     assert "ZeroDivisionError" in caplog.text
     assert "in faulty" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_a_request_that_takes_too_long_is_refused_and_its_neighbours_are_not(
+    handler: DigitHandler, pictures: list[bytes]
+) -> None:
+    """Each of the large ones could be read alone; together they would hold up the whole batch for a minute."""
+    paper = np.full((7000, 7000), 255, np.uint8)
+    paper[1000:6000, 3000:3800] = 0
+    large = png(paper)
+    started = time.process_time()
+    got = answers(handler, [{"body": pictures[0]}, {str(n): large for n in range(64)}, {"body": pictures[1]}])
+    assert [status for status, _ in got] == [200, 413, 200]
+    assert got[1][1]["type"] == "TooSlowError"
+    assert time.process_time() - started < 8
 
 
 def test_fields_of_one_name_are_all_kept(handler: DigitHandler, pictures: list[bytes]) -> None:

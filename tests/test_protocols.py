@@ -169,6 +169,7 @@ BAD: dict[str, tuple[Mapping[str, object], str, int, str]] = {
     "one bad field of two": ({"a": PNG, "b": PNG[:40]}, "NotAPictureError", 400, "fields[b]"),
     "a blank picture": ({"body": file(pixels=np.full((90, 90), 255, np.uint8))}, "NoDigitError", 400, "no ink"),
     "blank numbers": (body({"image": [0] * 784}), "NoDigitError", 400, "no ink"),
+    "too many scans": ({"body": file("JPEG") + b"\xff\xda" * 101}, "NotAPictureError", 400, "102 scans"),
     "too many pixels": ({"body": header_only(50_000, 50_000)}, "TooManyPixelsError", 413, "50,000,000"),
     "too many fields": ({str(n): PNG for n in range(65)}, "TooManyPicturesError", 413, "65 pictures"),
     "too many instances": (body({"instances": [1] * 65}), "TooManyPicturesError", 413, "at most 64"),
