@@ -52,6 +52,7 @@ image:
 
 # The one class that stands before TorchServe's own. Needs a JDK; what it makes is in git, so that others need none.
 frontend: .venv/.installed
+	rm -rf build/frontend
 	javac --release 17 -Xlint:all,-path -Werror -cp "$$(echo .venv/lib/python3*/site-packages/ts/frontend)/model-server.jar" \
 	  -d build/frontend frontend/HttpRequestHandler.java
 	echo "Source-SHA-256: $$(sha256sum < frontend/HttpRequestHandler.java | cut -d" " -f1)" > build/frontend.manifest

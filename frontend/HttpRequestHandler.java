@@ -17,8 +17,8 @@ import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpUtil;
 import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.codec.http.QueryStringDecoder;
-import io.netty.handler.codec.http.multipart.HttpPostRequestDecoder.ErrorDataDecoderException;
 import io.netty.util.CharsetUtil;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.pytorch.serve.archive.DownloadArchiveException;
@@ -37,7 +37,7 @@ import org.slf4j.LoggerFactory;
  * <ul>
  *   <li>A form-encoded body, which curl declares where no type is named, is handed over as it is. TorchServe takes it
  *       apart as a form: pictures arrive damaged, or not at all with a 500 and their bytes in the log.
- *   <li>Multipart that cannot be taken apart is the sender's fault: 400, not 500.
+ *   <li>Multipart that cannot be taken apart is the sender's fault: 400, not 500, and its memory is given back.
  *   <li>A body above max_request_size gets its 413 with a JSON body, not with an empty one.
  * </ul>
  *
@@ -46,6 +46,9 @@ import org.slf4j.LoggerFactory;
 public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequest> {
 
     private static final Logger logger = LoggerFactory.getLogger(HttpRequestHandler.class);
+
+    private static final String BAD_MULTIPART =
+            "the multipart body cannot be taken apart; send fields as curl -F data=@picture.png does";
 
     /** The first class that fits decides, so that the special ones come first. */
     private static final Map<Class<? extends Throwable>, HttpResponseStatus> STATUS = new LinkedHashMap<>();
@@ -92,10 +95,16 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
             }
             QueryStringDecoder decoder = new QueryStringDecoder(req.uri());
             handlerChain.handleRequest(ctx, req, decoder, decoder.path().split("/"));
-        } catch (ErrorDataDecoderException e) {
-            String message = "the multipart body cannot be taken apart; send fields as curl -F data=@picture.png does";
-            NettyUtils.sendError(ctx, HttpResponseStatus.BAD_REQUEST, e, message);
         } catch (Throwable t) {
+            if (isOfMultipart(t)) {
+                // A decoder that fails while it is made keeps the body for ever: after some megabytes of such
+                // requests no body finds room any more. One reference is this handler's own.
+                if (req.refCnt() > 1) {
+                    req.release(req.refCnt() - 1);
+                }
+                NettyUtils.sendError(ctx, HttpResponseStatus.BAD_REQUEST, t, BAD_MULTIPART);
+                return;
+            }
             HttpResponseStatus status = statusOf(t);
             if (status.code() == HttpResponseStatus.INTERNAL_SERVER_ERROR.code()) {
                 logger.error("", t);
@@ -111,6 +120,13 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
             NettyUtils.sendError(ctx, HttpResponseStatus.INSUFFICIENT_STORAGE, cause);
         }
         ctx.close();
+    }
+
+    /** Netty's decoder says ErrorDataDecoderException of some broken bodies, and stumbles over others. */
+    private static boolean isOfMultipart(Throwable thrown) {
+        return thrown instanceof RuntimeException
+                && Arrays.stream(thrown.getStackTrace())
+                        .anyMatch(place -> place.getClassName().startsWith("io.netty.handler.codec.http.multipart."));
     }
 
     private static HttpResponseStatus statusOf(Throwable thrown) {
