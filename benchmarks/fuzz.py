@@ -183,13 +183,10 @@ def told(seen: Seen, seconds: float) -> dict[str, object]:
         print(line, file=sys.stderr)
     resident = [round(sum(found.values()) / 2**20) for found in seen.workers]
     print(f"workers {list(seen.workers[-1]) or 'unknown'}, MiB before, in the middle and after: {resident}")
-    by_status = Counter[int]()
-    for (_, status), count in seen.statuses.items():
-        by_status[status] += count
     return {
         "bodies": seen.bodies,
         "seconds": round(seconds, 1),
-        "statuses": dict(sorted(by_status.items())),
+        "statuses": dict(sorted(Counter(status for _, status in seen.statuses.elements()).items())),
         "hurt": len(seen.hurt),
         "resident_mib": resident,
     }
