@@ -19,7 +19,7 @@ from mnist_lightning import deadline
 from mnist_lightning.network import DigitNet
 from mnist_lightning.pictures import BadPictureError
 from mnist_lightning.protocols import Answer, Request, read
-from mnist_lightning.refusals import InternalError, told
+from mnist_lightning.refusals import InternalError, TooManyPicturesError, UnexplainedError, told
 
 Item = dict[str, Any]
 RETRIEVE = Service.retrieve_data_for_inference
@@ -67,10 +67,35 @@ class DigitHandler:
         """A request and the answers to come -> its body, its status and its Content-Type."""
         context.set_response_content_type(index, "application/json")
         if isinstance(request, Request):
-            return json.dumps(request.write(list(islice(answers, len(request.pictures))))).encode()
+            own = list(islice(answers, len(request.pictures)))
+            try:
+                # Of each request for itself: TorchServe's own handlers look at the first of a batch only.
+                if context.get_request_header(index, "explain") == "True":
+                    own = self.explain(request.pictures, own)
+                return json.dumps(request.write(own)).encode()
+            except (BadPictureError, UnexplainedError) as error:
+                request = error
+            except Exception as error:  # the boundary, as above
+                request = logged(error)
         status, body = told(request)
         context.set_response_status(status, HTTPStatus(status).phrase, index)
         return body
+
+    def explain(self, pictures: list[NDArray[np.float32]], answers: list[Answer]) -> list[Answer]:
+        """The answers, each with what the network saw, 0 to 255, and what spoke for the answer: 28 rows of 28 each."""
+        try:
+            from mnist_lightning.explanation import MAX_PICTURES, attributions
+        except ImportError as error:
+            raise UnexplainedError(f"this server makes no explanations: {error}; pip install captum") from error
+        if len(pictures) > MAX_PICTURES:
+            raise TooManyPicturesError(f"{len(pictures)} pictures; at most {MAX_PICTURES} are explained at once")
+        seen = np.stack(pictures)
+        shares = attributions(self.network, seen, np.array([answer["prediction"] for answer in answers]))
+        rows = (seen * 255).round().astype(np.int64).tolist(), shares.astype(np.float64).round(4).tolist()
+        return [
+            {**answer, "seen": picture, "explanation": share}
+            for answer, picture, share in zip(answers, *rows, strict=True)
+        ]
 
 
 def answered(probabilities: NDArray[np.float32]) -> list[Answer]:

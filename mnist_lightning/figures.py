@@ -119,3 +119,16 @@ def reliability_diagram(probabilities: Array, labels: Array, error: float, *, bi
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.set_title(f"expected calibration error {100 * error:.2f} %")
     return figure
+
+
+def explanation(seen: Array, shares: Array, title: str) -> Figure:
+    """What spoke for an answer (red) and against it (blue), over the picture that the network saw, both (28, 28)."""
+    figure = Figure(figsize=(4.6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(seen, cmap="gray_r", alpha=0.35)
+    most = max(float(np.abs(shares).max()), 1e-9)
+    drawn = axes.imshow(np.ma.masked_equal(shares, 0), cmap="coolwarm", vmin=-most, vmax=most, alpha=0.85)
+    figure.colorbar(drawn, ax=axes, label="share in the digit's logit")
+    axes.set_title(title)
+    axes.axis("off")
+    return figure

@@ -48,7 +48,7 @@ class TooSlowError(BadPictureError):
     """More work than one request may be."""
 
 
-class UnexplainedError(BadPictureError):
+class UnexplainedError(RuntimeError):
     """Explanations were asked for, and what makes them is not installed."""
 
 

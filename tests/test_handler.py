@@ -3,15 +3,17 @@
 import base64
 import io
 import json
+import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import Trained
 from PIL import Image
 from ts.context import Context, RequestProcessor
@@ -50,10 +52,12 @@ def png(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def answers(handler: DigitHandler, items: list[Item]) -> list[tuple[int, dict[str, Any]]]:
+def answers(
+    handler: DigitHandler, items: list[Item], explained: Container[int] = ()
+) -> list[tuple[int, dict[str, Any]]]:
     """Status and body of each item, by way of TorchServe's own context."""
     context = Context("mnist", ".", {}, len(items), None, "0")
-    context.request_processor = [RequestProcessor({}) for _ in items]
+    context.request_processor = [RequestProcessor({"explain": str(n in explained)}) for n in range(len(items))]
     bodies = handler.handle(items, context)
     assert len(bodies) == len(items)
     for index in range(len(items)):
@@ -157,6 +161,44 @@ def test_a_request_that_takes_too_long_is_refused_and_its_neighbours_are_not(
     assert [status for status, _ in got] == [200, 413, 200]
     assert got[1][1]["type"] == "TooSlowError"
     assert time.process_time() - started < 8
+
+
+def test_predictions_and_explanations_of_one_batch_are_kept_apart(handler: DigitHandler, pictures: list[bytes]) -> None:
+    """TorchServe's own handlers take the first of a batch for all."""
+    items: list[Item] = [{"body": picture} for picture in pictures]
+    alone = answers(handler, items)
+    for explained in ({0, 3}, {5}):
+        got = answers(handler, items, explained)
+        assert [body["prediction"] for _, body in got] == [body["prediction"] for _, body in alone]
+        assert {n for n, (_, body) in enumerate(got) if "explanation" in body} == explained
+
+
+def test_an_explanation_accounts_for_the_answer(handler: DigitHandler, pictures: list[bytes]) -> None:
+    ((_, body),) = answers(handler, [{"body": pictures[0]}], {0})
+    seen, shares = np.array(body["seen"]), np.array(body["explanation"])
+    assert seen.shape == shares.shape == (28, 28)
+    assert np.array_equal(seen, np.asarray(Image.open(io.BytesIO(pictures[0]))))
+    assert not shares[seen == 0].any()
+    with torch.inference_mode():
+        read = handler.network(torch.from_numpy(np.stack([seen, 0 * seen])[:, None].astype(np.float32) / 255))
+    difference = float(read[0, body["prediction"]] - read[1, body["prediction"]])
+    assert shares.sum() == pytest.approx(difference, abs=max(0.5, abs(difference) / 10))
+
+
+def test_explanations_of_many_pictures_are_refused(handler: DigitHandler, pictures: list[bytes]) -> None:
+    fields = {str(n): picture for n, picture in enumerate([*pictures, pictures[0]])}
+    (status, body), (other, _) = answers(handler, [fields, {"body": pictures[0]}], {0})
+    assert (status, body["type"], other) == (413, "TooManyPicturesError", 200)
+
+
+def test_without_captum_explanations_alone_are_missing(
+    handler: DigitHandler, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "mnist_lightning.explanation", raising=False)
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    (status, body), (other, _) = answers(handler, [{"body": pictures[0]}, {"body": pictures[1]}], {0})
+    assert (status, body["type"], other) == (501, "UnexplainedError", 200)
+    assert "pip install captum" in body["message"]
 
 
 def test_fields_of_one_name_are_all_kept(handler: DigitHandler, pictures: list[bytes]) -> None:

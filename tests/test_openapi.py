@@ -59,6 +59,9 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("/predictions/mnist", {"json": {"image": NUMBERS}}),
     ("/predictions/mnist", {"json": {"instances": [BASE64, {"image_bytes": {"b64": BASE64}}]}}),
     ("/predictions/mnist", {"json": tensor("BYTES", [2], [BASE64, BASE64])}),
+    ("/explanations/mnist", {"data": DIGIT, "headers": {"Content-Type": "image/png"}}),
+    ("/explanations/mnist", {"json": {"instances": [NUMBERS]}}),
+    ("/explanations/mnist", {"json": tensor("BYTES", [2], [BASE64, BASE64])}),
     ("/v1/models/mnist:predict", {"json": {"instances": [NUMBERS, BASE64]}}),
     ("/v2/models/mnist/infer", {"json": tensor("UINT8", [1, 28, 28], [NUMBERS])}),
 ]
