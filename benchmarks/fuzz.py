@@ -10,15 +10,15 @@ what it should be, if a good one's answer changed, or if a worker was restarted.
 
 import argparse
 import contextlib
-import http.client
 import itertools
 import json
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,11 +27,13 @@ import numpy as np
 import psutil
 import requests
 
-from benchmarks.mutations import Ask, Maker, bad, files, good
+from benchmarks.mutations import Ask, Generator, Maker, bad, files, good
 from mnist_lightning import mnist, server
 
 TIMEOUT = 120  # seconds; above the server's own
 SAME = 2e-5  # probabilities may differ by as much with the company that a picture has in its batch
+
+Choice = Mapping[str, Maker] | list[tuple[Ask, Any]]  # requests that went wrong, or good ones and their answers
 
 
 @dataclass
@@ -76,8 +78,7 @@ def fuzz(url: str, options: argparse.Namespace) -> Seen:
     pictures = files(digits, options.seed)
     makers = bad(pictures, digits)
     known = [(ask, answer(url, ask)) for ask in good(pictures, digits, options.seed)]
-    seen, turns = Seen(options.bodies), itertools.count()
-    seen.workers.append(workers(url))
+    seen, turns = Seen(options.bodies, workers=[workers(url)]), itertools.count()
 
     def send() -> None:
         with contextlib.closing(_connection(url)) as connection:
@@ -87,24 +88,19 @@ def fuzz(url: str, options: argparse.Namespace) -> Seen:
                 if turn == options.bodies // 2:
                     seen.workers.append(workers(url))
 
-    threads = [threading.Thread(target=send) for _ in range(options.connections)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(options.connections) as pool:
+        try:
+            for sender in [pool.submit(send) for _ in range(options.connections)]:
+                sender.result()
+        finally:
+            options.bodies = 0  # on Ctrl-C the others end, too
     seen.workers.append(workers(url))
     if set(seen.workers[0]) != set(seen.workers[-1]):
         seen.hurt.append(f"workers were restarted: {list(seen.workers[0])}, now {list(seen.workers[-1])}")
     return seen
 
 
-def one(
-    connection: http.client.HTTPConnection,
-    turn: int,
-    dice: np.random.Generator,
-    choice: Mapping[str, Maker] | list[tuple[Ask, Any]],
-    seen: Seen,
-) -> None:
+def one(connection: HTTPConnection, turn: int, dice: Generator, choice: Choice, seen: Seen) -> None:
     """One request, and what is to be said of its answer."""
     if isinstance(choice, list):
         kind, (ask, expected) = "good", choice[dice.integers(len(choice))]
@@ -114,7 +110,7 @@ def one(
     try:
         status, content_type, body = sent(connection, ask)
         wrong = fault(status, content_type, body, expected)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, HTTPException) as error:
         connection.close()
         status, wrong = 0, f"no answer: {error!r}"
     seen.statuses[kind, status] += 1
@@ -155,7 +151,7 @@ def answer(url: str, ask: Ask) -> Any:
     return json.loads(body)
 
 
-def sent(connection: http.client.HTTPConnection, ask: Ask) -> tuple[int, str | None, bytes]:
+def sent(connection: HTTPConnection, ask: Ask) -> tuple[int, str | None, bytes]:
     """Status, Content-Type and body of the answer."""
     headers = {} if ask.content_type is None else {"Content-Type": ask.content_type}
     connection.request("POST", ask.path, ask.body, headers)
@@ -192,9 +188,9 @@ def told(seen: Seen, seconds: float) -> dict[str, object]:
     }
 
 
-def _connection(url: str) -> http.client.HTTPConnection:
+def _connection(url: str) -> HTTPConnection:
     address = urlsplit(url)
-    return http.client.HTTPConnection(str(address.hostname), address.port, timeout=TIMEOUT)
+    return HTTPConnection(str(address.hostname), address.port, timeout=TIMEOUT)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,10 @@ TYPES = (
     *(*FILE_TYPES, "application/json", "application/json; charset=utf-16", "text/html", "multipart/form-data"),
     *("multipart/form-data; boundary=b", "multipart/mixed; boundary=b", "application/octet-stream; x", "/", ";", "é"),
 )
+PATHS = (
+    *("/explanations/mnist", "/v1/models/mnist:predict", "/v2/models/mnist/infer", "/predictions/mnist?%zz"),
+    *("/predictions/nobody", "/predictions", "/predictions/mnist/9", "/%zz", "/v2/models//infer", "/nowhere"),
+)
 STRANGE: Sequence[Any] = (
     *(None, True, -1, 256, 0.5, 10**30, -(10**400), float("nan"), float("inf"), "", "7", "é\u0000", "data:,", "=="),
     *([], {}, [[]], [{}], [None] * 784, [1] * 783, [[0] * 28] * 27, [0] * 784, ["a"] * 784, [[[[[[0]]]]]], {"b64": 1}),
@@ -110,6 +114,7 @@ def bad(files: Sequence[bytes], digits: Digits) -> Mapping[str, Maker]:
         ),
         "deep JSON": lambda dice: Ask(b'{"image": ' + b"[" * int(dice.integers(1, 100_000)), "application/json"),
         "another Content-Type": lambda dice: replace(_good(files, digits, dice), content_type=str(dice.choice(TYPES))),
+        "another address": lambda dice: replace(_good(files, digits, dice), path=str(dice.choice(PATHS))),
         "damaged multipart": lambda dice: (lambda ask: replace(ask, body=damaged(ask.body, dice)))(
             multipart([file(dice)] * int(dice.integers(1, 4)))
         ),
@@ -119,7 +124,7 @@ def bad(files: Sequence[bytes], digits: Digits) -> Mapping[str, Maker]:
         "nothing": lambda dice: Ask(b"", str(dice.choice(TYPES))),
         "a blank picture": lambda dice: Ask(blank.getvalue(), "image/png"),
         "too many pixels": lambda dice: Ask(huge, "image/png"),
-        "too many bytes": lambda dice: Ask(bytes(11 * 2**20), "image/png") if dice.random() < 0.02 else Ask(b"", None),
+        "too many bytes": lambda dice: Ask(bytes(11 * 2**20), "image/png"),
     }
 
 

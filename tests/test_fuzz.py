@@ -24,7 +24,13 @@ def test_the_server_is_not_hurt(server: Server, share: str) -> None:
     report = json.loads(done.stdout.splitlines()[-1])
     assert (report["bodies"], report["hurt"]) == (400, 0)
     assert sum(report["statuses"].values()) == 400
-    assert set(report["statuses"]) <= {"200", "400", "413"}
+    assert set(report["statuses"]) <= {
+        "200",
+        "400",
+        "403",
+        "404",
+        "413",
+    }  # 403 is what TorchServe answers to %zz in an address
     assert all(mib > 50 for mib in report["resident_mib"])
     assert len(report["resident_mib"]) == 3
 
