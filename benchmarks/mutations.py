@@ -7,6 +7,8 @@ answered; that it is answered at all, and with no 5xx, is what counts.
 import base64
 import io
 import json
+import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -103,7 +105,9 @@ def bad(files: Sequence[bytes], digits: Digits) -> Mapping[str, Maker]:
 
     blank = io.BytesIO()
     Image.new("L", (90, 90), 255).save(blank, "PNG")
-    huge = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xc3\x50\0\0\xc3\x50\x08\0\0\0\0" + bytes(100_000)  # 50,000 × 50,000
+    size = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
+    checked = struct.pack(">I", 13) + size + struct.pack(">I", zlib.crc32(size))
+    huge = b"\x89PNG\r\n\x1a\n" + checked + struct.pack(">I", 100_000) + b"IDAT" + bytes(100_004)
     return {
         "a damaged file": lambda dice: Ask(damaged(file(dice), dice), "image/png"),
         "a cut file": lambda dice: Ask((content := file(dice))[: dice.integers(len(content))], "image/jpeg"),

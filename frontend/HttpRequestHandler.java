@@ -47,6 +47,8 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
 
     private static final Logger logger = LoggerFactory.getLogger(HttpRequestHandler.class);
 
+    private static final String MULTIPART_DECODERS = "io.netty.handler.codec.http.multipart.";
+
     private static final String BAD_MULTIPART =
             "the multipart body cannot be taken apart; send fields as curl -F data=@picture.png does";
 
@@ -96,7 +98,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
             QueryStringDecoder decoder = new QueryStringDecoder(req.uri());
             handlerChain.handleRequest(ctx, req, decoder, decoder.path().split("/"));
         } catch (Throwable t) {
-            if (isOfMultipart(t)) {
+            if (isOfMultipart(req, t)) {
                 // A decoder that fails while it is made keeps the body for ever: after some megabytes of such
                 // requests no body finds room any more. One reference is this handler's own.
                 if (req.refCnt() > 1) {
@@ -122,11 +124,17 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
         ctx.close();
     }
 
-    /** Netty's decoder says ErrorDataDecoderException of some broken bodies, and stumbles over others. */
-    private static boolean isOfMultipart(Throwable thrown) {
+    /**
+     * Whether it was the body that could not be taken apart. Netty's decoder says ErrorDataDecoderException of some
+     * broken bodies, and stumbles over others; where it stumbled often, Java no longer tells the place.
+     */
+    private static boolean isOfMultipart(FullHttpRequest req, Throwable thrown) {
+        String type = req.headers().get(HttpHeaderNames.CONTENT_TYPE, "");
+        StackTraceElement[] places = thrown.getStackTrace();
         return thrown instanceof RuntimeException
-                && Arrays.stream(thrown.getStackTrace())
-                        .anyMatch(place -> place.getClassName().startsWith("io.netty.handler.codec.http.multipart."));
+                && type.regionMatches(true, 0, "multipart/", 0, "multipart/".length())
+                && (places.length == 0
+                        || Arrays.stream(places).anyMatch(place -> place.getClassName().startsWith(MULTIPART_DECODERS)));
     }
 
     private static HttpResponseStatus statusOf(Throwable thrown) {
