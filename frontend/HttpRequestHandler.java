@@ -134,7 +134,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
         return thrown instanceof RuntimeException
                 && type.regionMatches(true, 0, "multipart/", 0, "multipart/".length())
                 && (places.length == 0
-                        || Arrays.stream(places).anyMatch(place -> place.getClassName().startsWith(MULTIPART_DECODERS)));
+                        || Arrays.stream(places).anyMatch(at -> at.getClassName().startsWith(MULTIPART_DECODERS)));
     }
 
     private static HttpResponseStatus statusOf(Throwable thrown) {
