@@ -51,6 +51,7 @@ COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv
 COPY mnist_lightning/__init__.py mnist_lightning/server.py mnist_lightning/serve.py mnist_lightning/
 COPY config/config.properties config/log4j2.xml config/
+COPY frontend/frontend.jar frontend/
 COPY model_store/ model_store/
 # A fixed number, so that volumes and policies can name it; it owns nothing in here. All that is written goes to /tmp.
 USER 10001:10001

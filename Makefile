@@ -13,7 +13,7 @@ INDEX := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help environment run test image format clean
+.PHONY: help environment run test image frontend format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -54,6 +54,14 @@ image:
 	docker build $(BUILD_FLAGS) $(SETTINGS) --build-arg MODEL="$$(cat model_store/mnist.json)" \
 	  --build-arg VERSION="$$(git describe --always --tags)" --build-arg COMMIT="$$(git rev-parse HEAD)" \
 	  -t $(IMAGE) .
+
+# The one class that stands before TorchServe's own. Needs a JDK; what it makes is in git, so that others need none.
+frontend: .venv/.installed
+	rm -rf build/frontend
+	javac --release 17 -Xlint:all,-path -Werror -cp "$$(echo .venv/lib/python3*/site-packages/ts/frontend)/model-server.jar" \
+	  -d build/frontend frontend/HttpRequestHandler.java
+	echo "Source-SHA-256: $$(sha256sum < frontend/HttpRequestHandler.java | cut -d" " -f1)" > build/frontend.manifest
+	jar --create --file frontend/frontend.jar --date 2025-01-01T00:00:00Z --manifest build/frontend.manifest -C build/frontend .
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .

@@ -1,101 +1,136 @@
-"""TorchServe's handler: bytes -> preprocessing -> network -> answer, each item of a batch for itself."""
+"""TorchServe's handler: requests -> pictures -> network -> answers, each request of a batch for itself."""
 
-import base64
-import binascii
 import json
 import logging
+import os
+import traceback
+from collections.abc import Iterator
+from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from ts.service import Service
 
+from mnist_lightning import deadline
 from mnist_lightning.network import DigitNet
-from mnist_lightning.preprocessing import BadPictureError, from_bytes, from_numbers
+from mnist_lightning.pictures import BadPictureError
+from mnist_lightning.protocols import Answer, Request, read
+from mnist_lightning.refusals import InternalError, TooManyPicturesError, UnexplainedError, told
 
-ACCEPTED = (
-    "send a picture as the raw body or as a multipart field, "
-    'or JSON {"image": "<base64>"} or {"image": [784 numbers from 0 to 255]}'
-)
+WARM = 32  # pictures; model-config.yaml's batchSize
+Item = dict[str, Any]
+RETRIEVE = Service.retrieve_data_for_inference
 
 
 class DigitHandler:
-    """Reads pictures of digits. One bad picture gets its own 400; its neighbours get their answers."""
+    """Reads pictures of digits. A bad request gets its own 4xx; its neighbours get their answers."""
 
     def initialize(self, context: Any) -> None:
         """Load the network from the archive's folder and answer once, so that the first client does not wait."""
         logging.getLogger().setLevel(logging.WARNING)  # the worker logs several lines a request otherwise
+        take_bodies_as_they_are()
+        deadline.install()
         folder = Path(context.system_properties["model_dir"])
         weights = folder / context.manifest["model"]["serializedFile"]
         self.network = DigitNet.of(torch.load(weights, weights_only=True, map_location="cpu"))
-        self.inference(np.zeros((1, 28, 28), dtype=np.float32))
+        self.fast = self.network.prepared()
+        for size in range(1, WARM + 1):  # the first batch of each size costs ten times as much as the next
+            self.inference(np.zeros((size, 28, 28), dtype=np.float32))
 
-    def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """A batch of requests -> as many JSON answers, in order."""
-        pictures = [self.preprocess(item) for item in data]
-        good = [picture for picture in pictures if not isinstance(picture, BadPictureError)]
-        rows = iter(self.inference(np.stack(good)) if good else ())
-        return [
-            self.refuse(picture, context, index)
-            if isinstance(picture, BadPictureError)
-            else self.postprocess(next(rows), context, index)
-            for index, picture in enumerate(pictures)
-        ]
+    def handle(self, data: list[Item], context: Any) -> list[bytes]:
+        """A batch of requests -> as many JSON bodies, in order. All pictures go through the network in one go."""
+        requests = [self.preprocess(item, context, index) for index, item in enumerate(data)]
+        pictures = [picture for request in requests if isinstance(request, Request) for picture in request.pictures]
+        answers = iter(answered(self.inference(np.stack(pictures))) if pictures else ())
+        return [self.postprocess(request, answers, context, index) for index, request in enumerate(requests)]
 
-    def preprocess(self, item: dict[str, Any]) -> NDArray[np.float32] | BadPictureError:
-        """One request -> (28, 28) floats in [0, 1], or what is wrong with it."""
+    def preprocess(self, item: Item, context: Any, index: int) -> Request | Exception:
+        """One request -> its pictures, or what is wrong with it."""
         try:
-            return read_body(item)
+            with deadline.limited():
+                return read(item, context.get_all_request_header(index))
         except BadPictureError as error:
             return error
+        except Exception as error:  # the boundary: whatever one request does to us, its neighbours are answered
+            return logged(error)
 
     @torch.inference_mode()
     def inference(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities."""
-        logits = self.network(torch.from_numpy(pictures).unsqueeze(1))
+        logits = self.fast(torch.from_numpy(pictures).unsqueeze(1))
         probabilities: NDArray[np.float32] = logits.softmax(dim=1).numpy()
         return probabilities
 
-    def postprocess(self, probabilities: NDArray[np.float32], context: Any, index: int) -> bytes:
-        """(10,) probabilities -> the answer as JSON."""
+    def postprocess(self, request: Request | Exception, answers: Iterator[Answer], context: Any, index: int) -> bytes:
+        """A request and the answers to come -> its body, its status and its Content-Type."""
         context.set_response_content_type(index, "application/json")
-        rounded = [round(float(p), 6) for p in probabilities]
-        digit = int(probabilities.argmax())
-        answer = {"prediction": digit, "confidence": rounded[digit], "probabilities": rounded}
-        return json.dumps(answer).encode()
+        if isinstance(request, Request):
+            own = list(islice(answers, len(request.pictures)))
+            try:
+                # Of each request for itself: TorchServe's own handlers look at the first of a batch only.
+                if context.get_request_header(index, "explain") == "True":
+                    own = self.explain(request.pictures, own)
+                return json.dumps(request.write(own)).encode()
+            except (BadPictureError, UnexplainedError) as error:
+                request = error
+            except Exception as error:  # the boundary, as above
+                request = logged(error)
+        status, body = told(request)
+        context.set_response_status(status, HTTPStatus(status).phrase, index)
+        return body
 
-    def refuse(self, error: BadPictureError, context: Any, index: int) -> bytes:
-        """A 400 for one item. gRPC drops the status, so the body says it too."""
-        context.set_response_status(400, "Bad Request", index)
-        context.set_response_content_type(index, "application/json")
-        body = {"code": 400, "type": type(error).__name__, "message": f"{error}; {ACCEPTED}"}
-        return json.dumps(body).encode()
+    def explain(self, pictures: list[NDArray[np.float32]], answers: list[Answer]) -> list[Answer]:
+        """The answers, each with what the network saw, 0 to 255, and what spoke for the answer: 28 rows of 28 each."""
+        try:
+            from mnist_lightning.explanation import MAX_PICTURES, attributions
+        except ImportError as error:
+            raise UnexplainedError(f"this server makes no explanations: {error}; pip install captum") from error
+        if len(pictures) > MAX_PICTURES:
+            raise TooManyPicturesError(f"{len(pictures)} pictures; at most {MAX_PICTURES} are explained at once")
+        seen = np.stack(pictures)
+        shares = attributions(self.network, seen, np.array([answer["prediction"] for answer in answers]))
+        rows = (seen * 255).round().astype(np.int64).tolist(), shares.astype(np.float64).round(4).tolist()
+        return [
+            {**answer, "seen": picture, "explanation": share}
+            for answer, picture, share in zip(answers, *rows, strict=True)
+        ]
 
 
-def read_body(item: dict[str, Any]) -> NDArray[np.float32]:
-    """What TorchServe makes of one request -> (28, 28). Raises BadPictureError."""
-    parts = [value for value in item.values() if value]
-    if len(parts) != 1:
-        raise BadPictureError(f"one picture is expected, but the request has {len(parts)} parts")
-    body = parts[0]
-    if isinstance(body, dict):
-        return read_json(body)
-    if isinstance(body, bytes | bytearray | memoryview):
-        return from_bytes(bytes(body))
-    raise BadPictureError(f"the body is {type(body).__name__}, not a picture")
+def answered(probabilities: NDArray[np.float32]) -> list[Answer]:
+    """(B, 10) probabilities -> B answers, rounded to six digits."""
+    digits = probabilities.argmax(axis=1).tolist()
+    rows = probabilities.astype(np.float64).round(6).tolist()
+    return [
+        {"prediction": digit, "confidence": row[digit], "probabilities": row}
+        for digit, row in zip(digits, rows, strict=True)
+    ]
 
 
-def read_json(body: dict[str, Any]) -> NDArray[np.float32]:
-    """{"image": base64 or 784 numbers} -> (28, 28). Raises BadPictureError."""
-    image = body.get("image")
-    if isinstance(image, list):
-        return from_numbers(image)
-    if not isinstance(image, str):
-        raise BadPictureError('the JSON has no "image" that is a text or a list')
-    try:
-        return from_bytes(
-            base64.b64decode(image.partition(",")[2] if image.startswith("data:") else image, validate=True)
-        )
-    except binascii.Error as error:
-        raise BadPictureError(f'"image" is not base64: {error}') from error
+def logged(error: Exception) -> InternalError:
+    """A fault of ours, with the place where it happened in the log; its message may quote the body, and is left out."""
+    place = "".join(traceback.format_tb(error.__traceback__))
+    logging.getLogger(__name__).error("%s in a request:\n%s", type(error).__name__, place)
+    return InternalError("the server failed on this request; its log says where")
+
+
+def take_bodies_as_they_are() -> None:
+    """Have the worker hand over every request's own bytes, and every field of it.
+
+    It decodes JSON and text before the handler otherwise, with a traceback in the log for what does not parse; and of
+    multipart fields with one name, as `curl -F data=@a.png -F data=@b.png` sends them, it keeps only the last.
+    """
+    os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
+    Service.retrieve_data_for_inference = staticmethod(with_every_field)
+
+
+def with_every_field(batch: list[Item]) -> Any:
+    """What the worker makes of a batch, the fields of a multipart body numbered so that none replaces another."""
+    for request in batch:
+        if len(request["parameters"]) > 1:
+            for place, parameter in enumerate(request["parameters"]):
+                parameter["name"] = f"{place}:{parameter['name']}"
+    return RETRIEVE(batch)

@@ -2,6 +2,7 @@
 
 python -m mnist_lightning.client my_digit.png
 python -m mnist_lightning.client --top 3 --json one.png two.jpg
+python -m mnist_lightning.client --explain why.png my_digit.png
 cat my_digit.png | python -m mnist_lightning.client -
 """
 
@@ -28,13 +29,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one line of JSON for each picture")
     parser.add_argument("--url", default=DEFAULT_URL, help="the server's address (%(default)s)")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer (%(default)s)")
+    parser.add_argument("--explain", type=Path, metavar="PNG", help="draw which pixels spoke for the answer")
     options = parser.parse_args(arguments)
+    if options.explain and len(options.pictures) > 1:
+        parser.error("--explain draws one picture")
     failed = False
     for name in options.pictures:
         try:
             if not options.json:
                 print(f"asking {options.url} about {name}", file=sys.stderr)
-            answer = ask(_read(name), options.url, options.timeout)
+            answer = ask(_read(name), options.url, options.timeout, explain=bool(options.explain))
+            if options.explain:
+                _draw(answer.pop("seen"), answer.pop("explanation"), answer, options.explain)
             print(json.dumps({"picture": name, **answer}) if options.json else _told(name, answer, options.top))
         except ClientError as error:
             print(f"error: {name}: {error}", file=sys.stderr)
@@ -44,14 +50,18 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
-def ask(picture: bytes, url: str = DEFAULT_URL, timeout: float = 10.0) -> dict[str, Any]:
+def ask(picture: bytes, url: str = DEFAULT_URL, timeout: float = 10.0, *, explain: bool = False) -> dict[str, Any]:
     """The server's answer about a picture file's bytes: `prediction`, `confidence`, `probabilities`.
+
+    With `explain` also `seen`, 28 rows of 28 numbers from 0 to 255 as the network saw the picture, and `explanation`,
+    as many numbers, positive where a pixel spoke for the answer.
 
     Raises ClientError if the server is not there, takes longer than `timeout` seconds, or refuses the picture.
     """
     headers = {"Content-Type": "application/octet-stream"}
     try:
-        answer = requests.post(f"{url.rstrip('/')}/predictions/mnist", data=picture, headers=headers, timeout=timeout)
+        address = f"{url.rstrip('/')}/{'explanations' if explain else 'predictions'}/mnist"
+        answer = requests.post(address, data=picture, headers=headers, timeout=timeout)
         body = answer.json()
     except requests.Timeout as error:
         raise ClientError(f"no answer from {url} within {timeout:g} s; see --timeout") from error
@@ -71,6 +81,21 @@ def _read(name: str) -> bytes:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise ClientError(f"the file cannot be read: {error.strerror or error}") from error
+
+
+def _draw(seen: list[list[int]], shares: list[list[float]], answer: dict[str, Any], path: Path) -> None:
+    """The picture and what spoke for the answer, as a PNG; whole or not at all."""
+    import numpy as np  # here, so that asking alone stays light
+
+    from mnist_lightning import figures
+
+    title = f"{answer['prediction']}, {100 * answer['confidence']:.2f} %"
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        figures.explanation(np.array(seen), np.array(shares), title).savefig(unfinished, format="png", dpi=150)
+        unfinished.replace(path)
+    except OSError as error:
+        raise ClientError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _message(body: object) -> object:

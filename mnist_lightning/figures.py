@@ -169,3 +169,16 @@ def load_curves(servers: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
         axes.grid(alpha=0.3)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
+
+
+def explanation(seen: Array, shares: Array, title: str) -> Figure:
+    """What spoke for an answer (red) and against it (blue), over the picture that the network saw, both (28, 28)."""
+    figure = Figure(figsize=(4.6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(seen, cmap="gray_r", alpha=0.35)
+    most = max(float(np.abs(shares).max()), 1e-9)
+    drawn = axes.imshow(np.ma.masked_equal(shares, 0), cmap="coolwarm", vmin=-most, vmax=most, alpha=0.85)
+    figure.colorbar(drawn, ax=axes, label="share in the digit's logit")
+    axes.set_title(title)
+    axes.axis("off")
+    return figure

@@ -24,7 +24,10 @@ from mnist_lightning.network import DigitNet
 PROJECT = Path(__file__).resolve().parent.parent
 NAME = "mnist"
 # The package as the archive carries it.
-SERVED_CODE = [f"{name}.py" for name in ("__init__", "network", "pictures", "ink", "strokes", "preprocessing")]
+SERVED_CODE = [
+    *("__init__.py", "network.py", "pictures.py", "ink.py", "strokes.py", "preprocessing.py"),
+    *("refusals.py", "deadline.py", "tensors.py", "protocols.py", "explanation.py"),
+]
 
 
 class PackagingError(RuntimeError):

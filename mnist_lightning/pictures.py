@@ -14,6 +14,7 @@ Bytes = NDArray[np.uint8]
 
 MAX_PIXELS = 50_000_000  # checked in the header, before anything is decoded
 WORKING_SIDE = 1024  # longest side of what is worked on; a larger picture is halved until it is no longer
+MAX_SCANS = 100  # of a progressive JPEG, which has about ten; every one of thousands would pass over all pixels
 DRAFT_SIDE = 360  # shortest side that a large JPEG is decoded at
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 # What Pillow's decoders raise on damaged files.
@@ -53,6 +54,8 @@ def decode(content: bytes) -> Bytes:
     """
     if not content:
         raise NotAPictureError("the picture is empty (0 bytes)")
+    if content.startswith(b"\xff\xd8") and (scans := content.count(b"\xff\xda")) > MAX_SCANS:
+        raise NotAPictureError(f"the JPEG has {scans:,} scans; at most {MAX_SCANS} are read")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes that are checked below

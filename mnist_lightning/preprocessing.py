@@ -5,7 +5,6 @@ to 20×20 with its aspect kept, its centre of mass in the middle of 28×28.
 """
 
 import math
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from mnist_lightning.ink import NO_INK, Pen, without_alpha
 from mnist_lightning.pictures import BadPictureError, Bytes, NoDigitError, decode, halvings, pixels
 from mnist_lightning.strokes import FAINT, Strokes
 
-__all__ = ["BadPictureError", "NoDigitError", "from_bytes", "from_numbers", "to_mnist"]
+__all__ = ["BadPictureError", "NoDigitError", "from_bytes", "to_mnist"]
 
 Floats = NDArray[np.float32]
 
@@ -35,19 +34,6 @@ def from_bytes(content: bytes) -> Floats:
 def to_mnist(picture: Image.Image) -> Floats:
     """A picture of one digit -> (28, 28) floats in [0, 1], white ink on black. Raises BadPictureError."""
     return normalise(pixels(picture))
-
-
-def from_numbers(numbers: Sequence[object]) -> Floats:
-    """784 numbers from 0 to 255, flat or as 28 rows -> (28, 28) floats in [0, 1]. Raises BadPictureError."""
-    try:
-        array = np.asarray(numbers, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise BadPictureError("the list must hold numbers only, as 784 values or as 28 rows of 28") from error
-    if array.shape not in ((SIDE * SIDE,), (SIDE, SIDE)):
-        raise BadPictureError(f"784 numbers or 28 rows of 28 are expected, got the shape {array.shape}")
-    if not ((array >= 0) & (array <= 255)).all():
-        raise BadPictureError("every number must be from 0 to 255")
-    return normalise(array.reshape(SIDE, SIDE).round().astype(np.uint8))
 
 
 def normalise(array: Bytes) -> Floats:

@@ -183,8 +183,9 @@ def _command(folder: Path, config: Path) -> list[str]:
         f"-Djava.io.tmpdir={folder}",
         f"-Dlog4j.configurationFile=file://{PROJECT / 'config' / 'log4j2.xml'}",
         *(flags.group(1).split() if flags else ()),
-        *("-cp", str(home / "frontend" / "*"), "org.pytorch.serve.ModelServer"),
-        *("--python", sys.executable, "-f", str(config), "-ncs"),
+        # One class of ours before TorchServe's of the same name: frontend/HttpRequestHandler.java says what it mends.
+        *("-cp", f"{PROJECT / 'frontend' / 'frontend.jar'}{os.pathsep}{home / 'frontend' / '*'}"),
+        *("org.pytorch.serve.ModelServer", "--python", sys.executable, "-f", str(config), "-ncs"),
     ]
 
 

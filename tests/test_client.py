@@ -41,7 +41,9 @@ def stranger() -> Iterator[str]:
 
 
 def test_it_loads_nothing_heavy() -> None:
-    program = "import sys, mnist_lightning.client; print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    program = (
+        "import sys, mnist_lightning.client; print(sorted({'torch', 'numpy', 'PIL', 'matplotlib'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
@@ -88,6 +90,18 @@ def test_top_is_from_one_to_ten(top: str, picture: str) -> None:
     done = verb("client", "--top", top, picture)
     assert done.returncode == 2
     assert f"'{top}' is not a number from 1 to 10" in done.stderr
+
+
+def test_one_picture_is_explained_at_a_time(picture: str) -> None:
+    done = verb("client", "--explain", "why.png", picture, picture)
+    assert done.returncode == 2
+    assert "--explain draws one picture" in done.stderr
+
+
+def test_drawing_needs_no_torch() -> None:
+    program = "import sys, mnist_lightning.figures; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_it_is_a_function_too() -> None:

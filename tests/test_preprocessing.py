@@ -14,7 +14,8 @@ from benchmarks import damage, presentations
 from mnist_lightning import archive, mnist
 from mnist_lightning.network import DigitNet
 from mnist_lightning.pictures import BadPictureError
-from mnist_lightning.preprocessing import NoDigitError, from_bytes, from_numbers, in_mnist_form, normalise, to_mnist
+from mnist_lightning.preprocessing import NoDigitError, from_bytes, in_mnist_form, normalise, to_mnist
+from mnist_lightning.tensors import pixels_of
 
 # What a kind of picture may cost, in points of accuracy, beside the same digits in MNIST's own form.
 COST = {"turned": 6, "fine_pen": 4, "thick_pen": 4, "edge_to_edge": 20}
@@ -136,8 +137,8 @@ def test_noise_of_any_kind_gets_an_answer_or_an_error() -> None:
 
 def test_numbers_are_read_as_a_picture(digits: tuple[np.ndarray, np.ndarray]) -> None:
     image = digits[0][0]
-    assert np.array_equal(from_numbers(image.ravel().tolist()), image.astype(np.float32) / 255)
-    assert np.array_equal(from_numbers(image.tolist()), image.astype(np.float32) / 255)
+    assert np.array_equal(normalise(pixels_of(image.ravel().tolist())), image.astype(np.float32) / 255)
+    assert np.array_equal(normalise(pixels_of(image.tolist())), image.astype(np.float32) / 255)
 
 
 def test_a_pillow_picture_is_read_as_its_file(digits: tuple[np.ndarray, np.ndarray]) -> None:

@@ -127,6 +127,44 @@ def test_the_client_repeats_what_the_server_refuses(server: Server, tmp_path: Pa
     assert "Traceback" not in done.stderr
 
 
+def test_the_client_goes_on_after_a_bad_file(server: Server, picture: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(picture.read_bytes()[:200])
+    done = verb("client", "--json", "--url", server.url, str(tmp_path / "cut.png"), str(picture))
+    assert done.returncode == 1
+    assert [json.loads(line)["picture"] for line in done.stdout.splitlines()] == [str(picture)]
+    assert f"error: {tmp_path / 'cut.png'}: {server.url} answered 400: the picture is damaged or cut" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_client_draws_what_spoke_for_the_answer(server: Server, picture: Path, tmp_path: Path) -> None:
+    done = verb("client", "--explain", str(tmp_path / "why.png"), "--json", "--url", server.url, str(picture))
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) == {"picture", "prediction", "confidence", "probabilities"}
+    with Image.open(tmp_path / "why.png") as drawn:
+        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+    red, blue = (pixels[..., 0] - pixels[..., 2] > 60).sum(), (pixels[..., 2] - pixels[..., 0] > 60).sum()
+    assert min(red, blue) > 100
+    assert {path.name for path in tmp_path.iterdir()} == {"why.png", "drawn.png"}
+
+
+def test_predictions_and_explanations_at_once_are_kept_apart(
+    server: Server, digits: tuple[list[bytes], list[int]]
+) -> None:
+    alone = [ask(content, server.url) for content in digits[0][:8]]
+    kinds = [n % 3 == 0 for n in range(48)]
+    with ThreadPoolExecutor(16) as pool:
+        got = list(pool.map(lambda n: ask(digits[0][n % 8], server.url, 60, explain=kinds[n]), range(48)))
+    assert ["explanation" in answer for answer in got] == kinds
+    assert [answer["prediction"] for answer in got] == [alone[n % 8]["prediction"] for n in range(48)]
+
+
+@pytest.mark.parametrize("header", ["explain", "Explain"])
+def test_a_header_does_not_turn_a_prediction_into_an_explanation(
+    header: str, server: Server, digits: tuple[list[bytes], list[int]]
+) -> None:
+    assert "explanation" not in post(server, data=digits[0][0], headers={**RAW, header: "True"}).json()
+
+
 def test_nothing_listens_beyond_loopback(server: Server) -> None:
     family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
     listening = [c.laddr for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
