@@ -5,6 +5,7 @@ to 20×20 with its aspect kept, its centre of mass in the middle of 28×28.
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
