@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import traceback
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -13,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from ts.service import Service
 
-from mnist_lightning import deadline
+from mnist_lightning import deadline, worker
 from mnist_lightning.network import DigitNet
 from mnist_lightning.pictures import BadPictureError
 from mnist_lightning.protocols import Answer, Request, read
@@ -23,7 +21,6 @@ from mnist_lightning.refusals import InternalError, TooManyPicturesError, Unexpl
 
 WARM = 32  # pictures; model-config.yaml's batchSize
 Item = dict[str, Any]
-RETRIEVE = Service.retrieve_data_for_inference
 
 
 class DigitHandler:
@@ -32,7 +29,7 @@ class DigitHandler:
     def initialize(self, context: Any) -> None:
         """Load the network from the archive's folder and answer once, so that the first client does not wait."""
         logging.getLogger().setLevel(logging.WARNING)  # the worker logs several lines a request otherwise
-        take_bodies_as_they_are()
+        worker.mend()
         deadline.install()
         folder = Path(context.system_properties["model_dir"])
         weights = folder / context.manifest["model"]["serializedFile"]
@@ -115,22 +112,3 @@ def logged(error: Exception) -> InternalError:
     place = "".join(traceback.format_tb(error.__traceback__))
     logging.getLogger(__name__).error("%s in a request:\n%s", type(error).__name__, place)
     return InternalError("the server failed on this request; its log says where")
-
-
-def take_bodies_as_they_are() -> None:
-    """Have the worker hand over every request's own bytes, and every field of it.
-
-    It decodes JSON and text before the handler otherwise, with a traceback in the log for what does not parse; and of
-    multipart fields with one name, as `curl -F data=@a.png -F data=@b.png` sends them, it keeps only the last.
-    """
-    os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
-    Service.retrieve_data_for_inference = staticmethod(with_every_field)
-
-
-def with_every_field(batch: list[Item]) -> Any:
-    """What the worker makes of a batch, the fields of a multipart body numbered so that none replaces another."""
-    for request in batch:
-        if len(request["parameters"]) > 1:
-            for place, parameter in enumerate(request["parameters"]):
-                parameter["name"] = f"{place}:{parameter['name']}"
-    return RETRIEVE(batch)

@@ -26,13 +26,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--host", default=LOOPBACK, help="address that inference listens on; all else stays on loopback (%(default)s)"
     )
+    parser.add_argument(
+        "--workers", type=_positive, metavar="N", help="processes that predict (one for two cores, as memory allows)"
+    )
     parser.add_argument("--check", action="store_true", help="only ask a running server: exit code 0 if it predicts")
     options = parser.parse_args(arguments)
     if options.check:
         return int(not answers(f"http://{LOOPBACK}:{options.port}"))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with running(options.store, options.port, options.host) as server:
+        with running(options.store, options.port, options.host, options.workers) as server:
             print(f"ready: {server.url}/predictions/mnist", flush=True)
             code = server.process.wait()
             print(f"error: TorchServe ended by itself with exit code {code}", file=sys.stderr)
@@ -43,6 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 0
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import requests
 
+from mnist_lightning import machine
+
 PROJECT = Path(__file__).resolve().parent.parent
 LOOPBACK, DEFAULT_PORT = "127.0.0.1", 8080
 # Ports beside the inference port, by the name of their address in TorchServe's configuration.
@@ -42,10 +44,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(store: Path, port: int = DEFAULT_PORT, host: str = LOOPBACK) -> Iterator[Server]:
+def running(
+    store: Path, port: int = DEFAULT_PORT, host: str = LOOPBACK, workers: int | None = None
+) -> Iterator[Server]:
     """TorchServe with the archive of `store`, answering by the time the block starts; stopped when it ends.
 
-    Only inference listens on `host`; management, metrics and gRPC stay on loopback.
+    Only inference listens on `host`; management, metrics and gRPC stay on loopback. As many `workers` predict as
+    machine.workers() says, unless their number is given.
 
     Raises ServerError for a port in use, a missing or damaged archive, no Java, or a server that does not come up.
     """
@@ -59,7 +64,7 @@ def running(store: Path, port: int = DEFAULT_PORT, host: str = LOOPBACK) -> Iter
     process = None
     try:
         process = subprocess.Popen(
-            _command(folder, write_config(folder, store, port, host)),
+            _command(folder, write_config(folder, store, port, host, workers)),
             cwd=folder,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
@@ -154,14 +159,15 @@ def refuse_used_ports(port: int) -> None:
                 raise ServerError(f"port {number} on 127.0.0.1 is in use; choose others with --port N") from error
 
 
-def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK) -> Path:
-    """The project's configuration with this server's ports and folders."""
+def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, workers: int | None = None) -> Path:
+    """The project's configuration with this server's ports, folders and number of workers."""
     lines = (PROJECT / "config" / "config.properties").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     settings |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
     settings["inference_address"] = f"http://{host}:{port}"
     settings |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
     settings["model_store"] = str(store.resolve())
+    settings["default_workers_per_model"] = str(workers or machine.workers())
     path = folder / "config.properties"
     path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     return path

@@ -17,6 +17,7 @@ import torch
 from conftest import Trained
 from PIL import Image
 from ts.context import Context, RequestProcessor
+from ts.protocol import otf_message_handler
 from ts.service import Service
 
 from handlers import digit_handler
@@ -36,6 +37,7 @@ def handler(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch:  # what it does to its worker, this process is to forget
         patch.setenv("TS_DECODE_INPUT_REQUEST", "true")
         patch.setattr(Service, "retrieve_data_for_inference", Service.retrieve_data_for_inference)
+        patch.setattr(otf_message_handler, "_retrieve_buffer", otf_message_handler._retrieve_buffer)
         made.initialize(SimpleNamespace(system_properties={"model_dir": str(folder)}, manifest=manifest))
         yield made
 

@@ -147,6 +147,7 @@ def test_nothing_but_the_server_is_inside(image: str) -> None:
         "/srv/config/log4j2.xml",
         "/srv/mnist_lightning/__init__.py",
         "/srv/mnist_lightning/serve.py",
+        "/srv/mnist_lightning/machine.py",
         "/srv/mnist_lightning/server.py",
         "/srv/model_store/mnist.json",
         "/srv/model_store/mnist.mar",
