@@ -24,7 +24,7 @@ def memory() -> int:
 
 
 def workers() -> int:
-    """How many predict: one for two cores, as the front end needs one of them; 512 MiB for each and as much for Java."""
+    """How many predict: one for two cores, as the front end needs one; 512 MiB for each and as much for Java."""
     return max(1, min(cores() // 2, memory() // WORKER_BYTES - 1))
 
 
