@@ -18,7 +18,7 @@ class Reader:
     """The network of an archive; where none is given, of the one that the environment names."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.network = archive.network(path or Path(os.environ[ARCHIVE]))
+        self.network = archive.network(path or Path(os.environ[ARCHIVE])).prepared()
 
     def read(self, contents: Sequence[bytes]) -> list[Answer]:
         """Picture files -> as many answers. Raises BadPictureError."""
