@@ -162,7 +162,7 @@ def sent(connection: HTTPConnection, ask: Ask) -> tuple[int, str | None, bytes]:
 def workers(url: str) -> dict[int, int]:
     """Pid and resident bytes of each worker, by the management API beside the inference API; empty where it is not."""
     address = urlsplit(url)
-    port = (address.port or server.DEFAULT_PORT) + server.OFFSETS["management"]
+    port = (address.port or server.DEFAULT_PORT) + configuration.OFFSETS["management"]
     with contextlib.suppress(requests.RequestException, psutil.Error):
         told = requests.get(f"http://{address.hostname}:{port}/models/mnist", timeout=TIMEOUT).json()
         return {worker["pid"]: psutil.Process(worker["pid"]).memory_info().rss for worker in told[0]["workers"]}

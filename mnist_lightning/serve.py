@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from mnist_lightning.server import DEFAULT_PORT, LOOPBACK, ServerError, answers, running
+from mnist_lightning.configuration import LOOPBACK, PROFILES
+from mnist_lightning.server import DEFAULT_PORT, ServerError, answers, running
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,13 +30,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--workers", type=_positive, metavar="N", help="processes that predict (one for two cores, as memory allows)"
     )
+    parser.add_argument(
+        "--profile",
+        choices=list(PROFILES),
+        default="crowd",
+        help="answer in batches, or each request at once (%(default)s)",
+    )
     parser.add_argument("--check", action="store_true", help="only ask a running server: exit code 0 if it predicts")
     options = parser.parse_args(arguments)
     if options.check:
         return int(not answers(f"http://{LOOPBACK}:{options.port}"))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with running(options.store, options.port, options.host, options.workers) as server:
+        with running(options.store, options.port, options.host, options.workers, options.profile) as server:
             print(f"ready: {server.url}/predictions/mnist", flush=True)
             code = server.process.wait()
             print(f"error: TorchServe ended by itself with exit code {code}", file=sys.stderr)

@@ -18,13 +18,9 @@ from pathlib import Path
 
 import requests
 
-from mnist_lightning import machine
+from mnist_lightning.configuration import GRPC_OFFSETS, LOOPBACK, OFFSETS, PROJECT, tailored, write_config
 
-PROJECT = Path(__file__).resolve().parent.parent
-LOOPBACK, DEFAULT_PORT = "127.0.0.1", 8080
-# Ports beside the inference port, by the name of their address in TorchServe's configuration.
-OFFSETS = {"inference": 0, "management": 1, "metrics": 2}
-GRPC_OFFSETS = {"grpc_inference": -1010, "grpc_management": -1009}
+DEFAULT_PORT = 8080
 OLDEST_JAVA = 17
 START_SECONDS, DRAIN_SECONDS, STOP_SECONDS = 120.0, 3.0, 4.0
 # What Java and the workers need of the environment; nothing else reaches them, secrets least of all.
@@ -45,12 +41,16 @@ class Server:
 
 @contextlib.contextmanager
 def running(
-    store: Path, port: int = DEFAULT_PORT, host: str = LOOPBACK, workers: int | None = None
+    store: Path,
+    port: int = DEFAULT_PORT,
+    host: str = LOOPBACK,
+    workers: int | None = None,
+    profile: str = "crowd",
 ) -> Iterator[Server]:
     """TorchServe with the archive of `store`, answering by the time the block starts; stopped when it ends.
 
     Only inference listens on `host`; management, metrics and gRPC stay on loopback. As many `workers` predict as
-    machine.workers() says, unless their number is given.
+    this machine has room for, unless their number is given; `profile` is one of PROFILES.
 
     Raises ServerError for a port in use, a missing or damaged archive, no Java, or a server that does not come up.
     """
@@ -64,7 +64,7 @@ def running(
     process = None
     try:
         process = subprocess.Popen(
-            _command(folder, write_config(folder, store, port, host, workers)),
+            _command(folder, write_config(folder, tailored(archive, folder, workers, profile), port, host)),
             cwd=folder,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
@@ -157,20 +157,6 @@ def refuse_used_ports(port: int) -> None:
                 probe.bind(("127.0.0.1", number))
             except OSError as error:
                 raise ServerError(f"port {number} on 127.0.0.1 is in use; choose others with --port N") from error
-
-
-def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, workers: int | None = None) -> Path:
-    """The project's configuration with this server's ports, folders and number of workers."""
-    lines = (PROJECT / "config" / "config.properties").read_text().splitlines()
-    settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    settings |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
-    settings["inference_address"] = f"http://{host}:{port}"
-    settings |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
-    settings["model_store"] = str(store.resolve())
-    settings["default_workers_per_model"] = str(workers or machine.workers())
-    path = folder / "config.properties"
-    path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-    return path
 
 
 def _command(folder: Path, config: Path) -> list[str]:

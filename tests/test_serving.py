@@ -286,7 +286,7 @@ def test_the_readmes_plain_torchserve_works(
 ) -> None:
     """`torchserve --start` with the project's configuration, on ports of the test's own."""
     port = free_port()
-    config = server.write_config(tmp_path, trained.store, port)
+    config = configuration.write_config(tmp_path, trained.store, port)
     environment = server.environment(tmp_path) | {"JAVA_HOME": str(server.java_home())}
     torchserve = Path(sys.executable).with_name("torchserve")
     command = [torchserve, "--start", "--foreground", "--ncs", "--ts-config", config]

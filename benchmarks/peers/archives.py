@@ -35,7 +35,7 @@ def main() -> None:
 
 def ports_only(folder: Path, port: int) -> None:
     """Ours without anything that makes it faster or slower: where it listens."""
-    path = server.write_config(folder, folder, port)
+    path = configuration.write_config(folder, folder, port)
     kept = [line for line in path.read_text().splitlines() if line.partition("=")[0].endswith(("_address", "_port"))]
     path.write_text("\n".join(kept) + "\n")
 
