@@ -28,7 +28,7 @@ import psutil
 import requests
 
 from benchmarks.mutations import Ask, Generator, Maker, bad, files, good
-from mnist_lightning import mnist, server
+from mnist_lightning import configuration, mnist, server
 
 TIMEOUT = 120  # seconds; above the server's own
 SAME = 2e-5  # probabilities may differ by as much with the company that a picture has in its batch

@@ -57,14 +57,13 @@ def running(
     archive = store / "mnist.mar"
     if not archive.is_file():
         raise ServerError(f"{archive} does not exist; make it with: python -m mnist_lightning.package")
-    if not zipfile.is_zipfile(archive):
-        raise ServerError(f"{archive} is damaged; make it anew with: python -m mnist_lightning.package")
     refuse_used_ports(port)
     folder = Path(tempfile.mkdtemp(prefix="mnist-serve-"))
     process = None
     try:
+        own = tailored(archive, folder, workers, profile)
         process = subprocess.Popen(
-            _command(folder, write_config(folder, tailored(archive, folder, workers, profile), port, host)),
+            _command(folder, write_config(folder, own, port, host)),
             cwd=folder,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
@@ -74,6 +73,8 @@ def running(
         server = Server(f"http://{LOOPBACK}:{port}", process)
         _wait_until_it_answers(server)
         yield server
+    except zipfile.BadZipFile as error:
+        raise ServerError(f"{archive} is damaged; make it anew with: python -m mnist_lightning.package") from error
     finally:
         if process is not None:
             stop(process, f"http://{LOOPBACK}:{port}")

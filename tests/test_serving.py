@@ -20,7 +20,7 @@ import requests
 from conftest import PROJECT, Trained, verb
 from PIL import Image
 
-from mnist_lightning import mnist, server
+from mnist_lightning import configuration, mnist, server
 from mnist_lightning.client import ClientError, ask
 from mnist_lightning.server import Server, free_port
 

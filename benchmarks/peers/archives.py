@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 from benchmarks.peers.reader import ARCHIVE
-from mnist_lightning import server
+from mnist_lightning import configuration, server
 from mnist_lightning.archive import WEIGHTS
 
 HERE = Path(__file__).parent
@@ -23,8 +23,8 @@ def main() -> None:
     with zipfile.ZipFile(os.environ[ARCHIVE]) as champion:
         weights = champion.extract(WEIGHTS, folder)
     parts = {
-        "classic": ["--model-file", server.PROJECT / "mnist_lightning/network.py", "--serialized-file", weights],
-        "empty": ["--config-file", server.PROJECT / "config/model-config.yaml"],
+        "classic": ["--model-file", configuration.PROJECT / "mnist_lightning/network.py", "--serialized-file", weights],
+        "empty": ["--config-file", configuration.PROJECT / "config/model-config.yaml"],
     }
     command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", "mnist", "--version", "1.0"]
     command += ["--handler", HERE / f"{kind}_handler.py", *parts[kind], "--export-path", folder, "--force"]
