@@ -77,14 +77,13 @@ def connect() -> None:
 
 
 @contextlib.contextmanager
-def run(name: str, tags: Mapping[str, str] | None = None) -> Iterator[str]:
+def run(name: str) -> Iterator[str]:
     """A run for as long as the block lasts, a child if one is open; yields its id.
 
     It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED on any other exception.
     """
     nested = mlflow.active_run() is not None
-    all_tags = {**provenance.tags(), **(tags or {})}
-    started = mlflow.start_run(run_name=name, nested=nested, tags=all_tags, log_system_metrics=nested)
+    started = mlflow.start_run(run_name=name, nested=nested, tags=provenance.tags(), log_system_metrics=nested)
     run_id: str = started.info.run_id
     status = "FAILED"
     try:

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 from benchmarks.peers.reader import ARCHIVE
-from mnist_lightning import configuration, server
+from mnist_lightning import configuration
 from mnist_lightning.archive import WEIGHTS
 
 HERE = Path(__file__).parent
