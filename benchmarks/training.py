@@ -35,7 +35,8 @@ TIMES = ("seconds_an_epoch", *(f"seconds_to_{100 * goal:g}" for goal in GOALS), 
 def ours(recipe: Recipe, epochs: int, *, name: str) -> Progress:
     """One optimizer of the recipe as `train` trains it, without MLflow; the recipe's own number of epochs."""
     L.seed_everything(recipe.seed, verbose=False)
-    data = MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, recipe.augmentation)
+    augment = recipe.augmentation
+    data = MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment, recipe.calm)
     data.setup()
     data.validation = data.test  # what is read after each epoch
     network = DigitNet(recipe.widths)

@@ -30,6 +30,8 @@ class Recipe:
     """The learning-rate schedule of each optimizer, by the same names."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """How far the training pictures are taken from MNIST's own."""
+    calm: NonNegativeInt = 0
+    """Epochs at the end in which the pictures are only moved, and half as far: nearer to MNIST's own."""
     widths: list[PositiveInt] = field(default_factory=lambda: list(WIDTHS))
     """Channels after each of the network's convolutions, two or more."""
     epochs: PositiveInt = 10

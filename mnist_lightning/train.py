@@ -69,7 +69,7 @@ def compare(recipe: Recipe, text: str) -> None:
     """Train every optimizer of the recipe with every seed in one comparison, then archive and print the best."""
     tracking.connect()
     augment = recipe.augmentation
-    data = MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment)
+    data = MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment, recipe.calm)
     data.prepare_data()
     data.setup()
     names = [recipe.only] if recipe.only else list(recipe.optimizers)

@@ -103,7 +103,7 @@ def _parameters(name: str, recipe: Recipe, seed: int) -> dict[str, object]:
     made = recipe.optimizers[name]([torch.nn.Parameter(torch.zeros(1))])
     chosen = {f"optimizer.{key}": value for key, value in made.defaults.items()}
     schedule = {f"schedule.{key}": value for key, value in vars(recipe.schedules[name]).items()}
-    names = ("widths", "epochs", "batch_size", "label_smoothing", "averaging", "limit")
+    names = ("widths", "epochs", "calm", "batch_size", "label_smoothing", "averaging", "limit")
     common = {key: getattr(recipe, key) for key in names}
     augmentation = {f"augmentation.{key}": value for key, value in vars(recipe.augmentation).items()}
     return {

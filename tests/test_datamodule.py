@@ -1,6 +1,7 @@
 """The split, the batches, and what is done to them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,13 +48,24 @@ def test_only_training_is_augmented(data: MnistDataModule) -> None:
     assert torch.equal(plain * 255, images.float())
 
     class Training:
-        training = True
+        training, current_epoch, max_epochs = True, 0, 3
 
     data.trainer = Training()  # type: ignore[assignment]
     changed, same = data.on_after_batch_transfer((images, labels), 0)
     data.trainer = None
     assert not torch.equal(changed, plain)
     assert torch.equal(same, labels)
+
+
+def test_the_last_epochs_are_calm(mnist_folder: Path) -> None:
+    used = []
+    data = MnistDataModule(mnist_folder, calm=2)
+    data.augment = lambda images, labels: used.append("augmented") or images  # type: ignore[assignment, func-returns-value]
+    data.calmly = lambda images, labels: used.append("calm") or images  # type: ignore[assignment, func-returns-value]
+    for epoch in range(4):
+        data.trainer = SimpleNamespace(training=True, current_epoch=epoch, max_epochs=4)  # type: ignore[assignment]
+        data.on_after_batch_transfer((torch.zeros(1, 1, 28, 28), torch.zeros(1)), 0)
+    assert used == ["augmented", "augmented", "calm", "calm"]
 
 
 def test_a_limit_keeps_that_many(mnist_folder: Path) -> None:
