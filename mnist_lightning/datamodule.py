@@ -26,7 +26,7 @@ class MnistDataModule(L.LightningDataModule):
         limit: use only so many training images, for a first look; None means all.
         seed: the order in which training images come.
         augment: what is done to each training batch; None stands for the usual.
-        calm: epochs at the end in which pictures are only moved, and half as far.
+        calm: part of the epochs, the last ones, in which pictures are only moved, and half as far.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class MnistDataModule(L.LightningDataModule):
         limit: int | None = None,
         seed: int = 0,
         augment: Augmentation | None = None,
-        calm: int = 0,
+        calm: float = 0.0,
     ) -> None:
         super().__init__()
         self.folder, self.batch_size, self.limit, self.seed = folder, batch_size, limit, seed
@@ -75,7 +75,7 @@ class MnistDataModule(L.LightningDataModule):
         images, labels = batch
         pictures = images.float() / 255
         if self.trainer is not None and self.trainer.training:
-            ending = self.trainer.current_epoch >= (self.trainer.max_epochs or 0) - self.calm
+            ending = self.trainer.current_epoch >= round((self.trainer.max_epochs or 0) * (1 - self.calm))
             pictures = (self.calmly if ending else self.augment)(pictures, labels)
         return pictures.contiguous(memory_format=torch.channels_last), labels
 

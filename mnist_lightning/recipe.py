@@ -30,8 +30,8 @@ class Recipe:
     """The learning-rate schedule of each optimizer, by the same names."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """How far the training pictures are taken from MNIST's own."""
-    calm: NonNegativeInt = 0
-    """Epochs at the end in which the pictures are only moved, and half as far: nearer to MNIST's own."""
+    calm: float = 0.0
+    """Part of the epochs, the last ones, in which pictures are only moved, and half as far, in [0, 1)."""
     widths: list[PositiveInt] = field(default_factory=lambda: list(WIDTHS))
     """Channels after each of the network's convolutions, two or more."""
     epochs: PositiveInt = 10
@@ -58,7 +58,7 @@ class Recipe:
     """Where the archive of the best model goes."""
 
     def __post_init__(self) -> None:
-        for name in ("label_smoothing", "averaging"):
+        for name in ("label_smoothing", "averaging", "calm"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and less than 1")
         if len(self.widths) < 2:

@@ -59,7 +59,7 @@ def test_only_training_is_augmented(data: MnistDataModule) -> None:
 
 def test_the_last_epochs_are_calm(mnist_folder: Path) -> None:
     used = []
-    data = MnistDataModule(mnist_folder, calm=2)
+    data = MnistDataModule(mnist_folder, calm=0.5)
     data.augment = lambda images, labels: used.append("augmented") or images  # type: ignore[assignment, func-returns-value]
     data.calmly = lambda images, labels: used.append("calm") or images  # type: ignore[assignment, func-returns-value]
     for epoch in range(4):
