@@ -39,6 +39,7 @@ import org.slf4j.LoggerFactory;
  *       apart as a form: pictures arrive damaged, or not at all with a 500 and their bytes in the log.
  *   <li>Multipart that cannot be taken apart is the sender's fault: 400, not 500, and its memory is given back.
  *   <li>A body above max_request_size gets its 413 with a JSON body, not with an empty one.
+ *   <li>Before all that, a request passes the Entrance.
  * </ul>
  *
  * <p>Built by `make frontend`, into frontend.jar beside this file.
@@ -83,6 +84,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
     public void handlerAdded(ChannelHandlerContext ctx) {
         Aggregator aggregator = new Aggregator(ConfigManager.getInstance().getMaxRequestSize());
         ctx.pipeline().replace(HttpObjectAggregator.class, "aggregator", aggregator);
+        ctx.pipeline().addBefore("aggregator", "entrance", new Entrance());
     }
 
     @Override

@@ -167,6 +167,7 @@ def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, wor
     settings["inference_address"] = f"http://{host}:{port}"
     settings |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
     settings["model_store"] = str(store.resolve())
+    settings["metrics_config"] = str(PROJECT / "config" / "metrics.yaml")
     settings["default_workers_per_model"] = str(workers or machine.workers())
     path = folder / "config.properties"
     path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))

@@ -145,6 +145,7 @@ def test_nothing_but_the_server_is_inside(image: str) -> None:
     assert [name for name in files if name.startswith("/srv/")] == [
         "/srv/config/config.properties",
         "/srv/config/log4j2.xml",
+        "/srv/config/metrics.yaml",
         "/srv/frontend/frontend.jar",
         "/srv/mnist_lightning/__init__.py",
         "/srv/mnist_lightning/machine.py",
@@ -153,7 +154,7 @@ def test_nothing_but_the_server_is_inside(image: str) -> None:
         "/srv/model_store/mnist.json",
         "/srv/model_store/mnist.mar",
     ]
-    assert len(files) == 10, files  # the tenth line is ls's, that it found no cache
+    assert len(files) == 11, files  # the eleventh line is ls's, that it found no cache
 
 
 def test_it_answers_the_client_and_becomes_healthy(
