@@ -1,13 +1,20 @@
 package org.pytorch.serve.http;
 
 import io.netty.channel.ChannelDuplexHandler;
+import io.netty.channel.ChannelFuture;
+import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelPromise;
+import io.netty.handler.codec.http.FullHttpResponse;
+import io.netty.handler.codec.http.HttpHeaderNames;
 import io.netty.handler.codec.http.HttpRequest;
 import io.netty.handler.codec.http.HttpResponse;
+import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpStatusClass;
+import io.netty.handler.codec.http.HttpUtil;
 import io.netty.handler.codec.http.LastHttpContent;
 import io.netty.handler.codec.http.QueryStringDecoder;
+import io.netty.util.ReferenceCountUtil;
 import io.prometheus.client.Histogram;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
@@ -15,7 +22,8 @@ import org.pytorch.serve.util.ConfigManager;
 import org.pytorch.serve.util.ConnectorType;
 
 /**
- * What every request of the inference port but /ping passes first: its time is taken, from its last byte to its answer.
+ * What every request of the inference port but /ping passes first: its time is taken, from its last byte to its answer,
+ * and without the token, where one is asked for, it gets a 401 and its body is thrown away as it comes.
  *
  * <p>One for each connection. Of requests that a client sends without waiting for the answer to the last, the times are
  * too short.
@@ -34,6 +42,8 @@ final class Entrance extends ChannelDuplexHandler {
 
     private boolean counted;
 
+    private boolean refused;
+
     private long started;
 
     @Override
@@ -49,12 +59,21 @@ final class Entrance extends ChannelDuplexHandler {
     @Override
     public void channelRead(ChannelHandlerContext ctx, Object message) throws Exception {
         if (message instanceof HttpRequest) {
-            counted = inference && !new QueryStringDecoder(((HttpRequest) message).uri()).path().equals("/ping");
+            HttpRequest request = (HttpRequest) message;
+            counted = inference && !new QueryStringDecoder(request.uri()).path().equals("/ping");
             started = System.nanoTime();
+            refused = counted && !Token.ASKED_FOR.isIn(request.headers().get(HttpHeaderNames.AUTHORIZATION));
+            if (refused) {
+                refuse(ctx, request);
+            }
         } else if (message instanceof LastHttpContent) {
             started = System.nanoTime();
         }
-        super.channelRead(ctx, message);
+        if (refused) {
+            ReferenceCountUtil.release(message);
+        } else {
+            super.channelRead(ctx, message);
+        }
     }
 
     @Override
@@ -67,5 +86,16 @@ final class Entrance extends ChannelDuplexHandler {
             }
         }
         super.write(ctx, message, promise);
+    }
+
+    private static void refuse(ChannelHandlerContext ctx, HttpRequest request) {
+        FullHttpResponse response =
+                Refusal.of(HttpResponseStatus.UNAUTHORIZED, "UnauthorizedError", Token.MISSING);
+        response.headers().set(HttpHeaderNames.WWW_AUTHENTICATE, "Bearer");
+        ChannelFuture written = ctx.channel().writeAndFlush(response);
+        // A client that asked first, as curl does before a large body, does not send that body any more.
+        if (!HttpUtil.isKeepAlive(request) || HttpUtil.is100ContinueExpected(request)) {
+            written.addListener(ChannelFutureListener.CLOSE);
+        }
     }
 }

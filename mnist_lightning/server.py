@@ -12,13 +12,12 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-import requests
-
-from mnist_lightning import machine
+from mnist_lightning import credentials, machine
+from mnist_lightning.readiness import Starts, answers
 
 PROJECT = Path(__file__).resolve().parent.parent
 LOOPBACK, DEFAULT_PORT = "127.0.0.1", 8080
@@ -41,53 +40,65 @@ class Server:
 
     url: str
     process: subprocess.Popen[bytes]
+    token: str | None = field(default=None, repr=False)
 
 
 @contextlib.contextmanager
 def running(
-    store: Path, port: int = DEFAULT_PORT, host: str = LOOPBACK, workers: int | None = None
+    store: Path,
+    port: int = DEFAULT_PORT,
+    host: str = LOOPBACK,
+    workers: int | None = None,
+    token_file: Path | None = None,
+    **settings: object,
 ) -> Iterator[Server]:
     """TorchServe with the archive of `store`, answering by the time the block starts; stopped when it ends.
 
     Only inference listens on `host`; management, metrics and gRPC stay on loopback. As many `workers` predict as
-    machine.workers() says, unless their number is given.
+    machine.workers() says, unless their number is given. With a `token_file`, inference and gRPC ask for its token.
+    `settings` replace those of config.properties.
 
-    Raises ServerError for a port in use, a missing or damaged archive, no Java, or a server that does not come up.
+    Raises ServerError for a port in use, a missing or damaged archive, no Java, or a server that does not come up;
+    TokenError for a file without a token.
     """
-    archive = store / "mnist.mar"
-    if not archive.is_file():
-        raise ServerError(f"{archive} does not exist; make it with: python -m mnist_lightning.package")
-    if not zipfile.is_zipfile(archive):
-        raise ServerError(f"{archive} is damaged; make it anew with: python -m mnist_lightning.package")
+    _refuse_bad_archive(store / "mnist.mar")
+    token = credentials.read(token_file) if token_file else None
     refuse_used_ports(port)
     folder = Path(tempfile.mkdtemp(prefix="mnist-serve-"))
     process = None
     try:
         process = subprocess.Popen(
-            _command(folder, write_config(folder, store, port, host, workers)),
+            _command(folder, write_config(folder, store, port, host, workers, **settings), token_file),
             cwd=folder,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # its greetings; warnings and errors go to stderr
             start_new_session=True,  # a Ctrl-C on the terminal is for us to pass on
         )
-        server = Server(f"http://{LOOPBACK}:{port}", process)
-        _wait_until_it_answers(server)
+        server = Server(f"http://{LOOPBACK}:{port}", process, token)
+        _wait_until_it_answers(server, f"http://{LOOPBACK}:{port + OFFSETS['management']}")
         yield server
     finally:
         if process is not None:
-            stop(process, f"http://{LOOPBACK}:{port}")
+            stop(process, f"http://{LOOPBACK}:{port}", token)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def stop(process: subprocess.Popen[bytes], url: str) -> None:
+def _refuse_bad_archive(archive: Path) -> None:
+    if not archive.is_file():
+        raise ServerError(f"{archive} does not exist; make it with: python -m mnist_lightning.package")
+    if not zipfile.is_zipfile(archive):
+        raise ServerError(f"{archive} is damaged; make it anew with: python -m mnist_lightning.package")
+
+
+def stop(process: subprocess.Popen[bytes], url: str, token: str | None = None) -> None:
     """Have answered what was asked, end Java, which ends its workers; after STOP_SECONDS kill what is left of them.
 
     On SIGTERM TorchServe cuts every connection at once. Its queue is first in, first out: once a question of our own
     is answered, so are those that came before it.
     """
     deadline = time.monotonic() + STOP_SECONDS
-    answers(url, timeout=DRAIN_SECONDS)
+    answers(url, DRAIN_SECONDS, token)
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -95,14 +106,6 @@ def stop(process: subprocess.Popen[bytes], url: str) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def answers(url: str, timeout: float = 10) -> bool:
-    """Whether the server at `url` makes a prediction within `timeout` seconds."""
-    one = [[255 if 4 <= row < 24 and 13 <= column < 16 else 0 for column in range(28)] for row in range(28)]
-    with contextlib.suppress(requests.RequestException):
-        return requests.post(f"{url}/predictions/mnist", json={"image": one}, timeout=timeout).ok
-    return False
 
 
 def free_port() -> int:
@@ -159,8 +162,10 @@ def refuse_used_ports(port: int) -> None:
                 raise ServerError(f"port {number} on 127.0.0.1 is in use; choose others with --port N") from error
 
 
-def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, workers: int | None = None) -> Path:
-    """The project's configuration with this server's ports, folders and number of workers."""
+def write_config(
+    folder: Path, store: Path, port: int, host: str = LOOPBACK, workers: int | None = None, **others: object
+) -> Path:
+    """The project's configuration with this server's ports, folders and number of workers, and any other settings."""
     lines = (PROJECT / "config" / "config.properties").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     settings |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
@@ -169,12 +174,13 @@ def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, wor
     settings["model_store"] = str(store.resolve())
     settings["metrics_config"] = str(PROJECT / "config" / "metrics.yaml")
     settings["default_workers_per_model"] = str(workers or machine.workers())
+    settings |= {name: str(value) for name, value in others.items()}
     path = folder / "config.properties"
     path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     return path
 
 
-def _command(folder: Path, config: Path) -> list[str]:
+def _command(folder: Path, config: Path, token_file: Path | None = None) -> list[str]:
     """What TorchServe's own launcher would run, without its pid file and its deafness to SIGTERM."""
     package = find_spec("ts")
     if package is None or package.origin is None:
@@ -190,6 +196,7 @@ def _command(folder: Path, config: Path) -> list[str]:
         f"-Djava.io.tmpdir={folder}",
         f"-Dlog4j.configurationFile=file://{PROJECT / 'config' / 'log4j2.xml'}",
         *(flags.group(1).split() if flags else ()),
+        *([f"-Dmnist.token.file={token_file.resolve()}"] if token_file else []),
         # One class of ours before TorchServe's of the same name: frontend/HttpRequestHandler.java says what it mends.
         *("-cp", f"{PROJECT / 'frontend' / 'frontend.jar'}{os.pathsep}{home / 'frontend' / '*'}"),
         *("org.pytorch.serve.ModelServer", "--python", sys.executable, "-f", str(config), "-ncs"),
@@ -204,13 +211,15 @@ def environment(folder: Path) -> dict[str, str]:
     return {**kept, **places, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def _wait_until_it_answers(server: Server) -> None:
+def _wait_until_it_answers(server: Server, management: str) -> None:
     """Return once a real prediction came back."""
-    deadline = time.monotonic() + START_SECONDS
+    starts, deadline = Starts(management), time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if (code := server.process.poll()) is not None:
             raise ServerError(f"TorchServe ended with exit code {code} before it was ready; its last lines are above")
-        if answers(server.url):
+        if answers(server.url, 1, server.token):
             return
+        if (why := starts.hopeless()) is not None:
+            raise ServerError(why)
         time.sleep(0.1)
     raise ServerError(f"TorchServe did not answer within {START_SECONDS:.0f} seconds")

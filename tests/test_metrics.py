@@ -101,6 +101,8 @@ def test_nobody_can_make_labels_by_what_he_sends(server: Server) -> None:
     assert labels() == known
 
 
+# TorchServe leaves the file open.
+@pytest.mark.filterwarnings("ignore:.*metrics.yaml", "ignore:.*metrics.yaml:pytest.PytestUnraisableExceptionWarning")
 def test_a_thousand_batches_are_told_in_a_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     cache = MetricsCacheYamlImpl(str(PROJECT / "config/metrics.yaml"))
     cache.initialize_cache()
