@@ -29,8 +29,15 @@ def scrape(server: Server) -> Samples:
     """Every sample by its name and labels, without the machine's name."""
     base, _, port = server.url.rpartition(":")
     text = requests.get(f"{base}:{int(port) + OFFSETS['metrics']}/metrics", timeout=10).text
+
+    def written(name: str) -> str:
+        return name if f"\n{name}{{" in text else name.removesuffix("_total")  # the parser adds it to every counter
+
     return {
-        (sample.name, frozenset((k, v) for k, v in sample.labels.items() if k.lower() != "hostname")): sample.value
+        (
+            written(sample.name),
+            frozenset((k, v) for k, v in sample.labels.items() if k.lower() != "hostname"),
+        ): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
