@@ -197,7 +197,7 @@ def _command(folder: Path, config: Path, token_file: Path | None = None) -> list
         f"-Dlog4j.configurationFile=file://{PROJECT / 'config' / 'log4j2.xml'}",
         *(flags.group(1).split() if flags else ()),
         *([f"-Dmnist.token.file={token_file.resolve()}"] if token_file else []),
-        # One class of ours before TorchServe's of the same name: frontend/HttpRequestHandler.java says what it mends.
+        # Classes of ours before TorchServe's of the same names: frontend/*.java say what they mend.
         *("-cp", f"{PROJECT / 'frontend' / 'frontend.jar'}{os.pathsep}{home / 'frontend' / '*'}"),
         *("org.pytorch.serve.ModelServer", "--python", sys.executable, "-f", str(config), "-ncs"),
     ]
