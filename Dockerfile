@@ -49,9 +49,10 @@ LABEL org.opencontainers.image.title="mnist-serve" \
       mnist.model="${MODEL}"
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv
-COPY mnist_lightning/__init__.py mnist_lightning/configuration.py mnist_lightning/machine.py \
-    mnist_lightning/server.py mnist_lightning/serve.py mnist_lightning/
-COPY config/config.properties config/log4j2.xml config/
+COPY mnist_lightning/__init__.py mnist_lightning/configuration.py mnist_lightning/credentials.py \
+    mnist_lightning/machine.py mnist_lightning/readiness.py mnist_lightning/server.py mnist_lightning/serve.py \
+    mnist_lightning/
+COPY config/config.properties config/log4j2.xml config/metrics.yaml config/
 COPY frontend/frontend.jar frontend/
 COPY model_store/ model_store/
 # A fixed number, so that volumes and policies can name it; it owns nothing in here. All that is written goes to /tmp.

@@ -55,12 +55,12 @@ image:
 	  --build-arg VERSION="$$(git describe --always --tags)" --build-arg COMMIT="$$(git rev-parse HEAD)" \
 	  -t $(IMAGE) .
 
-# The one class that stands before TorchServe's own. Needs a JDK; what it makes is in git, so that others need none.
+# What stands before TorchServe's own classes. Needs a JDK; what it makes is in git, so that others need none.
 frontend: .venv/.installed
 	rm -rf build/frontend
 	javac --release 17 -Xlint:all,-path -Werror -cp "$$(echo .venv/lib/python3*/site-packages/ts/frontend)/model-server.jar" \
-	  -d build/frontend frontend/HttpRequestHandler.java
-	echo "Source-SHA-256: $$(sha256sum < frontend/HttpRequestHandler.java | cut -d" " -f1)" > build/frontend.manifest
+	  -d build/frontend frontend/*.java
+	echo "Source-SHA-256: $$(cat frontend/*.java | sha256sum | cut -d" " -f1)" > build/frontend.manifest
 	jar --create --file frontend/frontend.jar --date 2025-01-01T00:00:00Z --manifest build/frontend.manifest -C build/frontend .
 
 format: .venv/.installed-dev

@@ -1,11 +1,9 @@
 package org.pytorch.serve.http;
 
-import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelPipeline;
 import io.netty.channel.SimpleChannelInboundHandler;
-import io.netty.handler.codec.http.DefaultFullHttpResponse;
 import io.netty.handler.codec.http.FullHttpMessage;
 import io.netty.handler.codec.http.FullHttpRequest;
 import io.netty.handler.codec.http.FullHttpResponse;
@@ -15,9 +13,7 @@ import io.netty.handler.codec.http.HttpMessage;
 import io.netty.handler.codec.http.HttpObjectAggregator;
 import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpUtil;
-import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.codec.http.QueryStringDecoder;
-import io.netty.util.CharsetUtil;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -39,6 +35,8 @@ import org.slf4j.LoggerFactory;
  *       apart as a form: pictures arrive damaged, or not at all with a 500 and their bytes in the log.
  *   <li>Multipart that cannot be taken apart is the sender's fault: 400, not 500, and its memory is given back.
  *   <li>A body above max_request_size gets its 413 with a JSON body, not with an empty one.
+ *   <li>A full queue is told as what it is, not as a lack of workers.
+ *   <li>Before all that, a request passes the Entrance.
  * </ul>
  *
  * <p>Built by `make frontend`, into frontend.jar beside this file.
@@ -51,6 +49,9 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
 
     private static final String BAD_MULTIPART =
             "the multipart body cannot be taken apart; send fields as curl -F data=@picture.png does";
+
+    private static final String BUSY =
+            "the server is busy: its queue is full, or no worker is running; try again later";
 
     /** The first class that fits decides, so that the special ones come first. */
     private static final Map<Class<? extends Throwable>, HttpResponseStatus> STATUS = new LinkedHashMap<>();
@@ -66,7 +67,6 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
         STATUS.put(ConflictStatusException.class, HttpResponseStatus.CONFLICT);
         STATUS.put(RequestTimeoutException.class, HttpResponseStatus.REQUEST_TIMEOUT);
         STATUS.put(MethodNotAllowedException.class, HttpResponseStatus.METHOD_NOT_ALLOWED);
-        STATUS.put(ServiceUnavailableException.class, HttpResponseStatus.SERVICE_UNAVAILABLE);
         STATUS.put(OutOfMemoryError.class, HttpResponseStatus.INSUFFICIENT_STORAGE);
         STATUS.put(IllegalArgumentException.class, HttpResponseStatus.FORBIDDEN);
     }
@@ -83,6 +83,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
     public void handlerAdded(ChannelHandlerContext ctx) {
         Aggregator aggregator = new Aggregator(ConfigManager.getInstance().getMaxRequestSize());
         ctx.pipeline().replace(HttpObjectAggregator.class, "aggregator", aggregator);
+        ctx.pipeline().addBefore("aggregator", "entrance", new Entrance());
     }
 
     @Override
@@ -105,6 +106,12 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
                     req.release(req.refCnt() - 1);
                 }
                 NettyUtils.sendError(ctx, HttpResponseStatus.BAD_REQUEST, t, BAD_MULTIPART);
+                return;
+            }
+            if (t instanceof ServiceUnavailableException) {
+                FullHttpResponse busy = Refusal.of(HttpResponseStatus.SERVICE_UNAVAILABLE, "BusyError", BUSY);
+                busy.headers().set(HttpHeaderNames.RETRY_AFTER, 1);
+                NettyUtils.sendHttpResponse(ctx, busy, HttpUtil.isKeepAlive(req));
                 return;
             }
             HttpResponseStatus status = statusOf(t);
@@ -170,20 +177,10 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
         }
 
         private FullHttpResponse tooLarge() {
-            String text =
-                    String.format(
-                            "{\"code\": 413, \"type\": \"TooManyBytesError\","
-                                    + " \"message\": \"the request is too large; at most %,d bytes are read\"}%n",
-                            maxContentLength());
-            FullHttpResponse response =
-                    new DefaultFullHttpResponse(
-                            HttpVersion.HTTP_1_1,
-                            HttpResponseStatus.REQUEST_ENTITY_TOO_LARGE,
-                            Unpooled.copiedBuffer(text, CharsetUtil.UTF_8));
-            response.headers()
-                    .set(HttpHeaderNames.CONTENT_TYPE, HttpHeaderValues.APPLICATION_JSON)
-                    .set(HttpHeaderNames.CONTENT_LENGTH, response.content().readableBytes());
-            return response;
+            return Refusal.of(
+                    HttpResponseStatus.REQUEST_ENTITY_TOO_LARGE,
+                    "TooManyBytesError",
+                    String.format("the request is too large; at most %,d bytes are read", maxContentLength()));
         }
     }
 }

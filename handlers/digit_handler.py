@@ -1,5 +1,6 @@
 """TorchServe's handler: requests -> pictures -> network -> answers, each request of a batch for itself."""
 
+import hashlib
 import json
 import logging
 import traceback
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from mnist_lightning import deadline, worker
+from mnist_lightning.metrics import Counts
 from mnist_lightning.network import DigitNet
 from mnist_lightning.pictures import BadPictureError
 from mnist_lightning.protocols import Answer, Request, read
@@ -35,15 +37,19 @@ class DigitHandler:
         weights = folder / context.manifest["model"]["serializedFile"]
         self.network = DigitNet.of(torch.load(weights, weights_only=True, map_location="cpu"))
         self.fast = self.network.prepared()
+        self.counts = Counts(getattr(context, "metrics", None))
         for size in range(1, WARM + 1):  # the first batch of each size costs ten times as much as the next
             self.inference(np.zeros((size, 28, 28), dtype=np.float32))
+        self.counts.start(hashlib.sha256(weights.read_bytes()).hexdigest()[:12])
 
     def handle(self, data: list[Item], context: Any) -> list[bytes]:
         """A batch of requests -> as many JSON bodies, in order. All pictures go through the network in one go."""
         requests = [self.preprocess(item, context, index) for index, item in enumerate(data)]
         pictures = [picture for request in requests if isinstance(request, Request) for picture in request.pictures]
-        answers = iter(answered(self.inference(np.stack(pictures))) if pictures else ())
-        return [self.postprocess(request, answers, context, index) for index, request in enumerate(requests)]
+        answers = answered(self.inference(np.stack(pictures))) if pictures else []
+        self.counts.batch(len(data), answers)
+        coming = iter(answers)
+        return [self.postprocess(request, coming, context, index) for index, request in enumerate(requests)]
 
     def preprocess(self, item: Item, context: Any, index: int) -> Request | Exception:
         """One request -> its pictures, or what is wrong with it."""
@@ -76,6 +82,7 @@ class DigitHandler:
                 request = error
             except Exception as error:  # the boundary, as above
                 request = logged(error)
+        self.counts.refusal(request)
         status, body = told(request)
         context.set_response_status(status, HTTPStatus(status).phrase, index)
         return body

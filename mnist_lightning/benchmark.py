@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from mnist_lightning import figures, generators, load, mnist, samples
-from mnist_lightning.client import DEFAULT_URL
+from mnist_lightning import credentials, figures, generators, load, mnist, samples
+from mnist_lightning.client import DEFAULT_URL, TOKEN_HELP
 from mnist_lightning.generators import LoadError, Target
 
 EACH = 40  # digits of each kind
@@ -40,10 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         parents=[flags()],
     )
     parser.add_argument("--url", default=DEFAULT_URL, help="the server's address (%(default)s)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help=TOKEN_HELP)
     options = parser.parse_args(arguments)
     try:
         report = _run(options)
-    except (LoadError, mnist.MnistUnavailableError, OSError) as error:
+    except (LoadError, mnist.MnistUnavailableError, credentials.TokenError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -89,7 +90,8 @@ def conditions(options: argparse.Namespace, pictures: Sequence[Picture]) -> dict
 def _run(options: argparse.Namespace) -> dict[str, object]:
     """Measure, and show it as a table and a figure; the report."""
     pictures = chosen(options)
-    target = Target(f"{options.url.rstrip('/')}/predictions/mnist", [content for _, content in pictures])
+    address, token = f"{options.url.rstrip('/')}/predictions/mnist", credentials.chosen(options.token_file)
+    target = Target(address, [content for _, content in pictures], token=token)
     load.probe(target)
     if options.plot:
         options.plot.parent.mkdir(parents=True, exist_ok=True)

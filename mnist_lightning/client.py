@@ -14,7 +14,10 @@ from typing import Any, cast
 
 import requests
 
+from mnist_lightning import credentials
+
 DEFAULT_URL = "http://127.0.0.1:8080"
+TOKEN_HELP = f"the file of the server's token (else what {credentials.FILE} names, or {credentials.VARIABLE} itself)"
 
 
 class ClientError(RuntimeError):
@@ -29,16 +32,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one line of JSON for each picture")
     parser.add_argument("--url", default=DEFAULT_URL, help="the server's address (%(default)s)")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer (%(default)s)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help=TOKEN_HELP)
     parser.add_argument("--explain", type=Path, metavar="PNG", help="draw which pixels spoke for the answer")
     options = parser.parse_args(arguments)
     if options.explain and len(options.pictures) > 1:
         parser.error("--explain draws one picture")
+    try:
+        token = credentials.chosen(options.token_file)
+    except credentials.TokenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     failed = False
     for name in options.pictures:
         try:
             if not options.json:
                 print(f"asking {options.url} about {name}", file=sys.stderr)
-            answer = ask(_read(name), options.url, options.timeout, explain=bool(options.explain))
+            answer = ask(_read(name), options.url, options.timeout, token, explain=bool(options.explain))
             if options.explain:
                 _draw(answer.pop("seen"), answer.pop("explanation"), answer, options.explain)
             print(json.dumps({"picture": name, **answer}) if options.json else _told(name, answer, options.top))
@@ -50,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
-def ask(picture: bytes, url: str = DEFAULT_URL, timeout: float = 10.0, *, explain: bool = False) -> dict[str, Any]:
+def ask(
+    picture: bytes, url: str = DEFAULT_URL, timeout: float = 10.0, token: str | None = None, *, explain: bool = False
+) -> dict[str, Any]:
     """The server's answer about a picture file's bytes: `prediction`, `confidence`, `probabilities`.
 
     With `explain` also `seen`, 28 rows of 28 numbers from 0 to 255 as the network saw the picture, and `explanation`,
@@ -58,7 +69,7 @@ def ask(picture: bytes, url: str = DEFAULT_URL, timeout: float = 10.0, *, explai
 
     Raises ClientError if the server is not there, takes longer than `timeout` seconds, or refuses the picture.
     """
-    headers = {"Content-Type": "application/octet-stream"}
+    headers = {"Content-Type": "application/octet-stream", **credentials.headers(token)}
     try:
         address = f"{url.rstrip('/')}/{'explanations' if explain else 'predictions'}/mnist"
         answer = requests.post(address, data=picture, headers=headers, timeout=timeout)

@@ -34,14 +34,16 @@ def tailored(archive: Path, folder: Path, workers: int | None, profile: str) -> 
     return store
 
 
-def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK) -> Path:
-    """The project's configuration with this server's ports and folders."""
+def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, **others: object) -> Path:
+    """The project's configuration with this server's ports and folders, and any other settings."""
     lines = (PROJECT / "config" / "config.properties").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     settings |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
     settings["inference_address"] = f"http://{host}:{port}"
     settings |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
     settings["model_store"] = str(store.resolve())
+    settings["metrics_config"] = str(PROJECT / "config" / "metrics.yaml")
+    settings |= {name: str(value) for name, value in others.items()}
     path = folder / "config.properties"
     path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     return path

@@ -27,6 +27,7 @@ from rich.table import Table
 
 from mnist_lightning import archive, client, figures, mnist
 from mnist_lightning.calibration import calibration_error
+from mnist_lightning.credentials import TokenError, chosen
 from mnist_lightning.preprocessing import BadPictureError, from_bytes
 from mnist_lightning.samples import Sample, SampleError, pictures, test_set
 
@@ -43,13 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         samples = test_set(options.data) if options.what == "test" else list(pictures(options.folder))
-        read = partial(_asked, url=options.url) if options.url else _offline(options.store)
+        read = partial(_asked, url=options.url, token=chosen()) if options.url else _offline(options.store)
         report, drawn = evaluate(samples, read)
         for name, figure in drawn.items():
             options.out.mkdir(parents=True, exist_ok=True)
             figure.savefig(options.out / name, dpi=120)
             print(f"see {options.out / name}", file=sys.stderr)
-    except (SampleError, client.ClientError, archive.ArchiveError, mnist.MnistUnavailableError) as error:
+    except (SampleError, client.ClientError, archive.ArchiveError, mnist.MnistUnavailableError, TokenError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -117,9 +118,9 @@ def _offline(store: Path) -> Reader:
     return read
 
 
-def _asked(content: bytes, url: str) -> NDArray[np.float64]:
+def _asked(content: bytes, url: str, token: str | None) -> NDArray[np.float64]:
     try:
-        return np.array(client.ask(content, url)["probabilities"])
+        return np.array(client.ask(content, url, token=token)["probabilities"])
     except client.ClientError as error:
         if "no server at" in str(error):
             raise  # nor will there be one for the next picture

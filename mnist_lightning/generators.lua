@@ -6,6 +6,10 @@ local requests, turn = {}, 0
 function init(arguments)
    wrk.method = "POST"
    wrk.headers["Content-Type"] = arguments[1]
+   local token = os.getenv("MNIST_TOKEN")
+   if token and token ~= "" then
+      wrk.headers["Authorization"] = "Bearer " .. token
+   end
    for index = 2, #arguments do
       local file = assert(io.open(arguments[index], "rb"))
       requests[index - 1] = wrk.format(nil, nil, nil, file:read("*a"))

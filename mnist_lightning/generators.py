@@ -6,6 +6,7 @@ whole one from a server on the same machine: then the server is faster than it s
 
 import http.client
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+
+from mnist_lightning import credentials
 
 SCRIPT = Path(__file__).with_suffix(".lua")
 TIMEOUT = 30  # seconds that an answer may take
@@ -34,6 +37,11 @@ class Target:
     url: str
     bodies: Sequence[bytes]
     content_type: str = "application/octet-stream"
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Content-Type": self.content_type, **credentials.headers(self.token)}
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,8 @@ def _with_wrk(target: Target, connections: int, seconds: int) -> Told:
             *("--timeout", f"{TIMEOUT}s", "--script", str(SCRIPT), target.url, "--"),
             *(target.content_type, *map(str, paths)),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        secret = {credentials.VARIABLE: target.token or ""}  # not for the command line, which anybody can read
+        done = subprocess.run(command, env={**os.environ, **secret}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LoadError(f"wrk failed: {(done.stderr or done.stdout).strip()[-300:]}")
     return Told(**json.loads(done.stdout.splitlines()[-1]))
@@ -123,7 +132,7 @@ def _ask_in_turn(target: Target, first: int, step: int, end: float, tally: _Tall
         body = target.bodies[turn % len(target.bodies)]
         turn += step
         try:
-            connection.request("POST", address.path, body, {"Content-Type": target.content_type})
+            connection.request("POST", address.path, body, target.headers)
             answer = connection.getresponse()
             answer.read()
         except (OSError, http.client.HTTPException):

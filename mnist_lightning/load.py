@@ -29,9 +29,10 @@ class Load:
 
 def probe(target: Target) -> None:
     """Ask once. Raises LoadError unless pictures can be posted there."""
-    headers = {"Content-Type": target.content_type}
     try:
-        answer = requests.post(target.url, target.bodies[0], headers=headers, timeout=TIMEOUT, allow_redirects=False)
+        answer = requests.post(
+            target.url, target.bodies[0], headers=target.headers, timeout=TIMEOUT, allow_redirects=False
+        )
     except requests.Timeout as error:
         raise LoadError(f"no answer from {target.url} within {TIMEOUT} s") from error
     except requests.ConnectionError as error:

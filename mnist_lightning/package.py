@@ -26,7 +26,7 @@ NAME = "mnist"
 # The package as the archive carries it.
 SERVED_CODE = [
     *("__init__.py", "network.py", "pictures.py", "ink.py", "strokes.py", "preprocessing.py"),
-    *("refusals.py", "deadline.py", "tensors.py", "protocols.py", "explanation.py", "worker.py"),
+    *("refusals.py", "deadline.py", "tensors.py", "protocols.py", "explanation.py", "worker.py", "metrics.py"),
 ]
 
 

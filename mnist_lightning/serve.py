@@ -2,6 +2,7 @@
 
 python -m mnist_lightning.serve
 python -m mnist_lightning.serve --port 9000
+python -m mnist_lightning.serve --token-file token
 """
 
 import argparse
@@ -10,8 +11,10 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from mnist_lightning import credentials
 from mnist_lightning.configuration import LOOPBACK, PROFILES
-from mnist_lightning.server import DEFAULT_PORT, ServerError, answers, running
+from mnist_lightning.readiness import answers
+from mnist_lightning.server import DEFAULT_PORT, ServerError, running
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,18 +39,27 @@ def main(arguments: list[str] | None = None) -> int:
         default="crowd",
         help="answer in batches, or each request at once (%(default)s)",
     )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        default=credentials.default_file(),
+        help=f"ask for this file's token: 'Authorization: Bearer TOKEN', or 401 "
+        f"(none, or the file that {credentials.FILE} names)",
+    )
     parser.add_argument("--check", action="store_true", help="only ask a running server: exit code 0 if it predicts")
     options = parser.parse_args(arguments)
-    if options.check:
-        return int(not answers(f"http://{LOOPBACK}:{options.port}"))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with running(options.store, options.port, options.host, options.workers, options.profile) as server:
+        if options.check:
+            return int(not answers(f"http://{LOOPBACK}:{options.port}", token=credentials.chosen(options.token_file)))
+        chosen = {"workers": options.workers, "profile": options.profile, "token_file": options.token_file}
+        with running(options.store, options.port, options.host, **chosen) as server:
             print(f"ready: {server.url}/predictions/mnist", flush=True)
             code = server.process.wait()
             print(f"error: TorchServe ended by itself with exit code {code}", file=sys.stderr)
             return 1
-    except ServerError as error:
+    except (ServerError, credentials.TokenError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

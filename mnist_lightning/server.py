@@ -12,13 +12,13 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-import requests
-
+from mnist_lightning import credentials
 from mnist_lightning.configuration import GRPC_OFFSETS, LOOPBACK, OFFSETS, PROJECT, tailored, write_config
+from mnist_lightning.readiness import Starts, answers
 
 DEFAULT_PORT = 8080
 OLDEST_JAVA = 17
@@ -37,6 +37,7 @@ class Server:
 
     url: str
     process: subprocess.Popen[bytes]
+    token: str | None = field(default=None, repr=False)
 
 
 @contextlib.contextmanager
@@ -46,49 +47,54 @@ def running(
     host: str = LOOPBACK,
     workers: int | None = None,
     profile: str = "crowd",
+    token_file: Path | None = None,
+    **settings: object,
 ) -> Iterator[Server]:
     """TorchServe with the archive of `store`, answering by the time the block starts; stopped when it ends.
 
     Only inference listens on `host`; management, metrics and gRPC stay on loopback. As many `workers` predict as
-    this machine has room for, unless their number is given; `profile` is one of PROFILES.
+    this machine has room for, unless their number is given; `profile` is one of PROFILES. With a `token_file`,
+    inference and gRPC ask for its token. `settings` replace those of config.properties.
 
-    Raises ServerError for a port in use, a missing or damaged archive, no Java, or a server that does not come up.
+    Raises ServerError for a port in use, a missing or damaged archive, no Java, or a server that does not come up;
+    TokenError for a file without a token.
     """
     archive = store / "mnist.mar"
     if not archive.is_file():
         raise ServerError(f"{archive} does not exist; make it with: python -m mnist_lightning.package")
+    token = credentials.read(token_file) if token_file else None
     refuse_used_ports(port)
     folder = Path(tempfile.mkdtemp(prefix="mnist-serve-"))
     process = None
     try:
         own = tailored(archive, folder, workers, profile)
         process = subprocess.Popen(
-            _command(folder, write_config(folder, own, port, host)),
+            _command(folder, write_config(folder, own, port, host, **settings), token_file),
             cwd=folder,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # its greetings; warnings and errors go to stderr
             start_new_session=True,  # a Ctrl-C on the terminal is for us to pass on
         )
-        server = Server(f"http://{LOOPBACK}:{port}", process)
-        _wait_until_it_answers(server)
+        server = Server(f"http://{LOOPBACK}:{port}", process, token)
+        _wait_until_it_answers(server, f"http://{LOOPBACK}:{port + OFFSETS['management']}")
         yield server
     except zipfile.BadZipFile as error:
         raise ServerError(f"{archive} is damaged; make it anew with: python -m mnist_lightning.package") from error
     finally:
         if process is not None:
-            stop(process, f"http://{LOOPBACK}:{port}")
+            stop(process, f"http://{LOOPBACK}:{port}", token)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def stop(process: subprocess.Popen[bytes], url: str) -> None:
+def stop(process: subprocess.Popen[bytes], url: str, token: str | None = None) -> None:
     """Have answered what was asked, end Java, which ends its workers; after STOP_SECONDS kill what is left of them.
 
     On SIGTERM TorchServe cuts every connection at once. Its queue is first in, first out: once a question of our own
     is answered, so are those that came before it.
     """
     deadline = time.monotonic() + STOP_SECONDS
-    answers(url, timeout=DRAIN_SECONDS)
+    answers(url, DRAIN_SECONDS, token)
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -96,14 +102,6 @@ def stop(process: subprocess.Popen[bytes], url: str) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def answers(url: str, timeout: float = 10) -> bool:
-    """Whether the server at `url` makes a prediction within `timeout` seconds."""
-    one = [[255 if 4 <= row < 24 and 13 <= column < 16 else 0 for column in range(28)] for row in range(28)]
-    with contextlib.suppress(requests.RequestException):
-        return requests.post(f"{url}/predictions/mnist", json={"image": one}, timeout=timeout).ok
-    return False
 
 
 def free_port() -> int:
@@ -160,7 +158,7 @@ def refuse_used_ports(port: int) -> None:
                 raise ServerError(f"port {number} on 127.0.0.1 is in use; choose others with --port N") from error
 
 
-def _command(folder: Path, config: Path) -> list[str]:
+def _command(folder: Path, config: Path, token_file: Path | None = None) -> list[str]:
     """What TorchServe's own launcher would run, without its pid file and its deafness to SIGTERM."""
     package = find_spec("ts")
     if package is None or package.origin is None:
@@ -176,7 +174,8 @@ def _command(folder: Path, config: Path) -> list[str]:
         f"-Djava.io.tmpdir={folder}",
         f"-Dlog4j.configurationFile=file://{PROJECT / 'config' / 'log4j2.xml'}",
         *(flags.group(1).split() if flags else ()),
-        # One class of ours before TorchServe's of the same name: frontend/HttpRequestHandler.java says what it mends.
+        *([f"-Dmnist.token.file={token_file.resolve()}"] if token_file else []),
+        # Classes of ours before TorchServe's of the same names: frontend/*.java say what they mend.
         *("-cp", f"{PROJECT / 'frontend' / 'frontend.jar'}{os.pathsep}{home / 'frontend' / '*'}"),
         *("org.pytorch.serve.ModelServer", "--python", sys.executable, "-f", str(config), "-ncs"),
     ]
@@ -190,13 +189,15 @@ def environment(folder: Path) -> dict[str, str]:
     return {**kept, **places, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def _wait_until_it_answers(server: Server) -> None:
+def _wait_until_it_answers(server: Server, management: str) -> None:
     """Return once a real prediction came back."""
-    deadline = time.monotonic() + START_SECONDS
+    starts, deadline = Starts(management), time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if (code := server.process.poll()) is not None:
             raise ServerError(f"TorchServe ended with exit code {code} before it was ready; its last lines are above")
-        if answers(server.url):
+        if answers(server.url, 1, server.token):
             return
+        if (why := starts.hopeless()) is not None:
+            raise ServerError(why)
         time.sleep(0.1)
     raise ServerError(f"TorchServe did not answer within {START_SECONDS:.0f} seconds")

@@ -20,7 +20,8 @@ from conftest import PROJECT, Trained, verb
 from PIL import Image, ImageDraw
 
 from mnist_lightning.client import ask
-from mnist_lightning.server import answers, free_port
+from mnist_lightning.readiness import answers
+from mnist_lightning.server import free_port
 
 LARGEST = 1.1e9  # bytes; what an image without strip has, and no more
 PYTHON = "/opt/venv/bin/python"
@@ -145,16 +146,19 @@ def test_nothing_but_the_server_is_inside(image: str) -> None:
     assert [name for name in files if name.startswith("/srv/")] == [
         "/srv/config/config.properties",
         "/srv/config/log4j2.xml",
+        "/srv/config/metrics.yaml",
         "/srv/frontend/frontend.jar",
         "/srv/mnist_lightning/__init__.py",
         "/srv/mnist_lightning/configuration.py",
+        "/srv/mnist_lightning/credentials.py",
         "/srv/mnist_lightning/machine.py",
+        "/srv/mnist_lightning/readiness.py",
         "/srv/mnist_lightning/serve.py",
         "/srv/mnist_lightning/server.py",
         "/srv/model_store/mnist.json",
         "/srv/model_store/mnist.mar",
     ]
-    assert len(files) == 11, files  # the eleventh line is ls's, that it found no cache
+    assert len(files) == 14, files  # the fourteenth line is ls's, that it found no cache
 
 
 def test_it_answers_the_client_and_becomes_healthy(

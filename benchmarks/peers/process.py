@@ -18,7 +18,7 @@ import requests
 
 from benchmarks.peers.reader import ARCHIVE
 from benchmarks.peers.registry import Peer
-from mnist_lightning import load, server
+from mnist_lightning import configuration, load, server
 from mnist_lightning.generators import Target
 
 START_SECONDS, STOP_SECONDS, GONE_SECONDS = 120, 10, 2
@@ -61,7 +61,7 @@ def _environment(folder: str, store: Path) -> dict[str, str]:
     """One thread a worker, as each of the two cores has one; nothing sent home, nothing written elsewhere."""
     return {
         **os.environ,
-        "PYTHONPATH": str(server.PROJECT),
+        "PYTHONPATH": str(configuration.PROJECT),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "JAVA_HOME": str(server.java_home()),
         "TMPDIR": folder,
