@@ -14,6 +14,7 @@ from mnist_lightning import mnist
 from mnist_lightning.server import Server, free_port, running
 
 PROJECT = Path(__file__).resolve().parent.parent
+SEVEN = PROJECT / "tests" / "seven.png"  # MNIST's first test digit, dark on white, 280×280 pixels
 
 
 @dataclass(frozen=True)

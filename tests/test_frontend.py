@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from conftest import PROJECT
+from conftest import PROJECT, SEVEN
 from requests import Response
 
 from mnist_lightning.server import Server
 
-DIGIT = (PROJECT / "data/example-7.png").read_bytes()
+DIGIT = SEVEN.read_bytes()
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=abc"}
 JSON_BODY = json.dumps({"image": base64.b64encode(DIGIT).decode()}).encode()

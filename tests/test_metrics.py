@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from conftest import PROJECT
+from conftest import PROJECT, SEVEN
 from prometheus_client.parser import text_string_to_metric_families
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
@@ -20,7 +20,7 @@ from mnist_lightning.configuration import OFFSETS
 from mnist_lightning.metrics import Counts
 from mnist_lightning.server import Server
 
-DIGIT = (PROJECT / "data/example-7.png").read_bytes()
+DIGIT = SEVEN.read_bytes()
 RAW = {"Content-Type": "application/octet-stream"}
 ALERTS, DASHBOARD = PROJECT / "config/alerts.yaml", PROJECT / "config/grafana-dashboard.json"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

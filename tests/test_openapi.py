@@ -9,7 +9,7 @@ import pytest
 import requests
 import schemathesis
 import yaml
-from conftest import PROJECT
+from conftest import PROJECT, SEVEN
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -22,7 +22,7 @@ from mnist_lightning.server import Server
 PATH = PROJECT / "config/openapi.yaml"
 CONFIG = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": ["4xx"]}}})
 SCHEMA = schemathesis.openapi.from_path(PATH, config=CONFIG)
-DIGIT = (PROJECT / "data/example-7.png").read_bytes()
+DIGIT = SEVEN.read_bytes()
 BASE64 = base64.b64encode(DIGIT).decode()
 NUMBERS = np.asarray(Image.open(io.BytesIO(DIGIT)).convert("L").resize((28, 28))).tolist()
 # Beside those about addresses and methods, which are TorchServe's own: it answers to any method.

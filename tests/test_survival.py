@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import requests
-from conftest import PROJECT, Trained, verb
+from conftest import SEVEN, Trained, verb
 from PIL import Image
 
 from mnist_lightning.client import ask
 from mnist_lightning.configuration import OFFSETS
 from mnist_lightning.server import Server, free_port, running
 
-DIGIT = (PROJECT / "data/example-7.png").read_bytes()
+DIGIT = SEVEN.read_bytes()
 RAW = {"Content-Type": "application/octet-stream"}
 
 

@@ -9,14 +9,13 @@ import grpc
 import psutil
 import pytest
 import requests
-from conftest import PROJECT, Trained, verb
+from conftest import SEVEN, Trained, verb
 
 from mnist_lightning import credentials
 from mnist_lightning.configuration import GRPC_OFFSETS, OFFSETS
 from mnist_lightning.generators import Target, _with_threads, _with_wrk, name
 from mnist_lightning.server import Server, free_port, running
 
-PICTURE = PROJECT / "data/example-7.png"
 TOKEN = "0123456789abcdef-secret"  # noqa: S105 - of this test's server alone
 RAW = {"Content-Type": "application/octet-stream"}
 
@@ -36,7 +35,7 @@ def guarded(trained: Trained, token_file: Path) -> Iterator[Server]:
 
 def post(server: Server, authorization: str | None, path: str = "predictions/mnist") -> requests.Response:
     headers = {**RAW, **({} if authorization is None else {"Authorization": authorization})}
-    return requests.post(f"{server.url}/{path}", data=PICTURE.read_bytes(), headers=headers, timeout=30)
+    return requests.post(f"{server.url}/{path}", data=SEVEN.read_bytes(), headers=headers, timeout=30)
 
 
 @pytest.mark.parametrize("authorization", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer   {TOKEN} "])
@@ -61,7 +60,7 @@ def test_who_has_it_not_gets_a_401(guarded: Server, authorization: str | None, p
 def test_the_way_in_is_not_found_by_spelling_ping(guarded: Server) -> None:
     assert requests.get(f"{guarded.url}/ping", timeout=10).json() == {"status": "Healthy"}
     for path in ("ping/../predictions/mnist", "predictions/mnist?/ping", "predictions/mnist#/ping", "/ping"):
-        prepared = requests.Request("POST", guarded.url, data=PICTURE.read_bytes(), headers=RAW).prepare()
+        prepared = requests.Request("POST", guarded.url, data=SEVEN.read_bytes(), headers=RAW).prepare()
         prepared.url = f"{guarded.url}/{path}"
         with requests.Session() as session:
             answer = session.send(prepared, timeout=10)
@@ -73,7 +72,7 @@ def test_a_connection_goes_on_after_a_401(guarded: Server) -> None:
         for token, status in (("x" * 20, 401), (TOKEN, 200), ("x" * 20, 401), (TOKEN, 200)):
             headers = {**RAW, **credentials.headers(token)}
             url = f"{guarded.url}/predictions/mnist"
-            assert session.post(url, data=PICTURE.read_bytes(), headers=headers, timeout=10).status_code == status
+            assert session.post(url, data=SEVEN.read_bytes(), headers=headers, timeout=10).status_code == status
 
 
 def test_a_401_comes_before_the_body(guarded: Server) -> None:
@@ -90,7 +89,7 @@ def test_readiness_and_client_know_it(guarded: Server, token_file: Path) -> None
     assert verb("serve", "--check", "--port", port).returncode == 1
     assert verb("serve", "--check", "--port", port, "--token-file", str(token_file)).returncode == 0
     assert verb("serve", "--check", "--port", port, **{credentials.FILE: str(token_file)}).returncode == 0
-    without = verb("client", "--url", guarded.url, str(PICTURE))
+    without = verb("client", "--url", guarded.url, str(SEVEN))
     assert without.returncode == 1
     assert "401: this server asks for a token" in without.stderr
     for flags, environment in (
@@ -98,17 +97,17 @@ def test_readiness_and_client_know_it(guarded: Server, token_file: Path) -> None
         ([], {credentials.VARIABLE: TOKEN}),
         ([], {credentials.FILE: str(token_file)}),
     ):
-        done = verb("client", "--url", guarded.url, *flags, str(PICTURE), **environment)
+        done = verb("client", "--url", guarded.url, *flags, str(SEVEN), **environment)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith(f"{PICTURE}: 7")
+        assert done.stdout.startswith(f"{SEVEN}: 7")
         assert TOKEN not in done.stdout + done.stderr
 
 
 def test_load_can_be_made_with_it(guarded: Server) -> None:
     url = f"{guarded.url}/predictions/mnist"
     for make in [_with_threads, *([_with_wrk] if name().startswith("wrk") else [])]:
-        assert make(Target(url, [PICTURE.read_bytes()], token=TOKEN), 1, 1).refused == 0
-        without = make(Target(url, [PICTURE.read_bytes()]), 1, 1)
+        assert make(Target(url, [SEVEN.read_bytes()], token=TOKEN), 1, 1).refused == 0
+        without = make(Target(url, [SEVEN.read_bytes()]), 1, 1)
         assert without.refused == without.answers > 0
 
 
