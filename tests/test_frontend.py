@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import zipfile
+from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
@@ -108,3 +109,10 @@ def test_the_classes_in_the_jar_were_built_from_the_sources_beside_it() -> None:
     with zipfile.ZipFile(PROJECT / "frontend/frontend.jar") as jar:
         manifest = jar.read("META-INF/MANIFEST.MF").decode().replace("\r\n ", "")
     assert f"Source-SHA-256: {source}" in manifest
+
+
+def test_an_address_that_does_not_decode_is_answered(server: Server) -> None:
+    connection = HTTPConnection(server.url.removeprefix("http://"), timeout=10)
+    connection.request("POST", "/%zz", DIGIT)
+    assert connection.getresponse().status == 403  # TorchServe's own, for what its router cannot read
+    connection.close()

@@ -269,14 +269,11 @@ def test_a_damaged_archive_is_one_clear_line(content: bytes, tmp_path: Path) -> 
     assert done.stderr.count("\n") == 1
 
 
-def test_an_archive_of_something_else_does_not_hang(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_archive_of_something_else_does_not_hang(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with zipfile.ZipFile(tmp_path / "mnist.mar", "w") as archive:
         archive.writestr("MAR-INF/MANIFEST.json", '{"model": {"modelName": "mnist", "handler": "absent.py"}}')
-    monkeypatch.setattr(server, "START_SECONDS", 10.0)
     started = time.monotonic()
-    with pytest.raises(server.ServerError, match=r"ended with exit code|did not answer"):
+    with pytest.raises(server.ServerError, match=r"handler fails"):
         server.running(tmp_path, free_port()).__enter__()
     assert time.monotonic() - started < 40
 
