@@ -64,7 +64,10 @@ class DigitHandler:
     @torch.inference_mode()
     def inference(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities."""
-        logits = self.fast(torch.from_numpy(pictures).unsqueeze(1))
+        images = torch.from_numpy(pictures).unsqueeze(1)
+        # No larger parts than were warmed up: every size has kernels of its own, which stay in memory.
+        parts = [images[start : start + WARM] for start in range(0, len(images), WARM)]
+        logits = torch.cat([self.fast(part) for part in parts])
         probabilities: NDArray[np.float32] = logits.softmax(dim=1).numpy()
         return probabilities
 
