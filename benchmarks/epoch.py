@@ -8,12 +8,10 @@ one line of JSON.
 
 import argparse
 import json
-import logging
 import os
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
@@ -22,9 +20,10 @@ import torch.nn.functional as F
 
 from benchmarks.standard_example import Clock, trainer
 from mnist_lightning.datamodule import Batch, MnistDataModule
-from mnist_lightning.module import DigitClassifier, precision
+from mnist_lightning.module import precision
 from mnist_lightning.network import DigitNet, bfloat16_pays
 from mnist_lightning.recipe import Recipe, read
+from mnist_lightning.training import classifier_of, data_of, hush
 
 VARIANTS: dict[str, dict[str, object]] = {  # what is changed, one thing at a time
     "as it is": {},
@@ -120,7 +119,7 @@ def with_trainer(recipe: Recipe, data: MnistDataModule) -> Callable[[], float]:
 
     def once() -> float:
         clock = Clock()
-        module = DigitClassifier(DigitNet(recipe.widths), recipe.optimizers[name], recipe.schedules[name])
+        module = classifier_of(DigitNet(recipe.widths), recipe, name)
         trainer(1, [clock], precision=precision()).fit(module, datamodule=data)
         return clock.spent
 
@@ -134,10 +133,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="epochs of loop and Trainer, in turns (%(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="steps of each variant, in turns (%(default)s)")
     options = parser.parse_args()
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    hush()
     recipe, _ = read(["--config", options.config])
-    data = MnistDataModule(recipe.data_dir, recipe.batch_size, None, recipe.seed, recipe.augmentation)
+    data = data_of(recipe)
     data.setup()
     bare, managed = Loop(recipe, data), with_trainer(recipe, data)
     pairs = [(bare.epoch(), managed()) for _ in range(options.rounds + 1)][1:]

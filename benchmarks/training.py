@@ -11,9 +11,7 @@ Prints a table and, last, one line of JSON.
 import argparse
 import functools
 import json
-import logging
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,11 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.standard_example import GOALS, Clock, Progress, plain_lightning, standard, trainer
-from mnist_lightning.datamodule import MnistDataModule
-from mnist_lightning.module import DigitClassifier, precision
+from mnist_lightning.module import precision
 from mnist_lightning.network import DigitNet
 from mnist_lightning.recipe import Recipe, read
-from mnist_lightning.training import averaging
+from mnist_lightning.training import averaging, classifier_of, data_of, hush
 
 TIMES = ("seconds_an_epoch", *(f"seconds_to_{100 * goal:g}" for goal in GOALS), "seconds")
 
@@ -35,14 +32,12 @@ TIMES = ("seconds_an_epoch", *(f"seconds_to_{100 * goal:g}" for goal in GOALS), 
 def ours(recipe: Recipe, epochs: int, *, name: str) -> Progress:
     """One optimizer of the recipe as `train` trains it, without MLflow; the recipe's own number of epochs."""
     L.seed_everything(recipe.seed, verbose=False)
-    augment = recipe.augmentation
-    data = MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment, recipe.calm)
+    data = data_of(recipe)
     data.setup()
     data.validation = data.test  # what is read after each epoch
-    network = DigitNet(recipe.widths)
-    module = DigitClassifier(network, recipe.optimizers[name], recipe.schedules[name], recipe.label_smoothing)
     clock = Clock()
     callbacks = [clock, averaging(recipe, data)]
+    module = classifier_of(DigitNet(recipe.widths), recipe, name)
     trainer(recipe.epochs, callbacks, precision=precision()).fit(module, datamodule=data)
     return clock.progress
 
@@ -74,8 +69,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of the names in the table")
     parser.add_argument("--plot", type=Path, default=Path("docs/training.png"), help="(%(default)s)")
     options = parser.parse_args()
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    hush()
     recipe, _ = read(["--config", options.config])
     everything = contestants(recipe)
     if unknown := set(options.only or ()) - set(everything):

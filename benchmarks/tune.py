@@ -26,7 +26,7 @@ from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.module import DigitClassifier, Schedule, precision
 from mnist_lightning.network import DigitNet
 from mnist_lightning.recipe import Recipe, read
-from mnist_lightning.training import averaging
+from mnist_lightning.training import averaging, data_of, hush
 
 Bounds = tuple[float, float]
 # The learning rate's bounds (searched on a logarithmic scale), and the constant that each has besides.
@@ -68,12 +68,11 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=2, help="of each trial (%(default)s)")
     parser.add_argument("--only", choices=list(SPACES), help="search just this one")
     options = parser.parse_args()
-    for name in ("lightning.pytorch", "optuna"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    hush()
+    logging.getLogger("optuna").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     recipe, _ = read(["--epochs", str(options.epochs)])
-    data = MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, recipe.augmentation)
+    data = data_of(recipe)
     data.prepare_data()
     data.setup()
     tracking.connect()

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from mnist_lightning import credentials, figures, generators, load, mnist, samples
 from mnist_lightning.client import DEFAULT_URL, TOKEN_HELP
+from mnist_lightning.flags import positive
 from mnist_lightning.generators import LoadError, Target
 
 EACH = 40  # digits of each kind
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 def flags() -> argparse.ArgumentParser:
     """What a load is made of, for every command that makes one."""
     parser = argparse.ArgumentParser(add_help=False)
-    counts: dict[str, Any] = {"type": _positive, "metavar": "N"}
+    counts: dict[str, Any] = {"type": positive, "metavar": "N"}
     parser.add_argument("--connections", nargs="+", default=[1, 8, 32, 64], **counts, help="one load each (1 8 32 64)")
     parser.add_argument("--seconds", default=10, **counts, help="of each load (%(default)s)")
     parser.add_argument("--warm-up", default=2, **counts, help="seconds before each that do not count (%(default)s)")
@@ -115,12 +116,6 @@ def _processes(url: str) -> list[int]:
     return (
         load.listening(address.port) if address.port and address.hostname in ("127.0.0.1", "localhost", "::1") else []
     )
-
-
-def _positive(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return int(text)
 
 
 if __name__ == "__main__":

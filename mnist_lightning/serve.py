@@ -13,42 +13,14 @@ from types import FrameType
 
 from mnist_lightning import credentials
 from mnist_lightning.configuration import LOOPBACK, PROFILES
+from mnist_lightning.flags import positive
 from mnist_lightning.readiness import answers
 from mnist_lightning.server import DEFAULT_PORT, ServerError, running
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m mnist_lightning.serve", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=DEFAULT_PORT,
-        help="inference; management and metrics are the next two, gRPC's are 1010 and 1009 below (%(default)s)",
-    )
-    parser.add_argument("--store", type=Path, default=Path("model_store"), help="where mnist.mar is (%(default)s)")
-    parser.add_argument(
-        "--host", default=LOOPBACK, help="address that inference listens on; all else stays on loopback (%(default)s)"
-    )
-    parser.add_argument(
-        "--workers", type=_positive, metavar="N", help="processes that predict (one for two cores, as memory allows)"
-    )
-    parser.add_argument(
-        "--profile",
-        choices=list(PROFILES),
-        default="crowd",
-        help="answer in batches, or each request at once (%(default)s)",
-    )
-    parser.add_argument(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        default=credentials.default_file(),
-        help=f"ask for this file's token: 'Authorization: Bearer TOKEN', or 401 "
-        f"(none, or the file that {credentials.FILE} names)",
-    )
-    parser.add_argument("--check", action="store_true", help="only ask a running server: exit code 0 if it predicts")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         if options.check:
@@ -67,10 +39,37 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
-def _positive(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return int(text)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mnist_lightning.serve", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        help="inference; management and metrics are the next two, gRPC's are 1010 and 1009 below (%(default)s)",
+    )
+    parser.add_argument("--store", type=Path, default=Path("model_store"), help="where mnist.mar is (%(default)s)")
+    parser.add_argument(
+        "--host", default=LOOPBACK, help="address that inference listens on; all else stays on loopback (%(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="processes that predict (one for two cores, as memory allows)"
+    )
+    parser.add_argument(
+        "--profile",
+        choices=list(PROFILES),
+        default="crowd",
+        help="answer in batches, or each request at once (%(default)s)",
+    )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        default=credentials.default_file(),
+        help=f"ask for this file's token: 'Authorization: Bearer TOKEN', or 401 "
+        f"(none, or the file that {credentials.FILE} names)",
+    )
+    parser.add_argument("--check", action="store_true", help="only ask a running server: exit code 0 if it predicts")
+    return parser
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -7,10 +7,8 @@ python -m mnist_lightning.train --seeds 5                   # mean, standard err
 python -m mnist_lightning.train --like RUN_ID               # the recipe and seed of a run in MLflow once more
 """
 
-import logging
 import statistics
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import product
 
@@ -18,28 +16,28 @@ from rich.console import Console
 from rich.table import Table
 
 from mnist_lightning import figures, mnist, package, provenance, tracking
-from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.module import VALIDATION_ACCURACY
 from mnist_lightning.ranking import Mean, verdict
 from mnist_lightning.recipe import Recipe, narrowed, read
-from mnist_lightning.training import train_one
+from mnist_lightning.training import data_of, hush, train_one
 
 CURVES = ["train_loss", "validation_loss", VALIDATION_ACCURACY, "learning_rate", "gradient_norm"]
+Standings = Mapping[str, Sequence[tracking.Candidate]]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code."""
-    code = run(arguments)
+    code = run(*recipe_of(arguments))
     if code == 0:
         print(next_steps("my_digit.png"))
     return code
 
 
-def run(arguments: list[str] | None = None) -> int:
-    """The verb without what it says at the end: what can go wrong is a line on stderr and an exit code."""
-    _hush()
+def run(recipe: Recipe, text: str) -> int:
+    """The verb without its flags: compare, and turn what can go wrong into a line on stderr and an exit code."""
+    hush()
     try:
-        compare(*recipe_of(arguments))
+        compare(recipe, text)
     except KeyboardInterrupt:
         print("\nstopped: the run is marked KILLED in MLflow, nothing was archived", file=sys.stderr)
         return 130
@@ -50,8 +48,12 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def recipe_of(arguments: list[str] | None = None) -> tuple[Recipe, str]:
-    """The recipe of a command line and its text; --like takes it from MLflow. Raises TrackingError."""
-    return read(arguments, _recorded)
+    """The recipe of a command line and its text; where --like finds none in MLflow, the program ends with code 1."""
+    try:
+        return read(arguments, _recorded)
+    except tracking.TrackingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _recorded(run_id: str) -> str:
@@ -68,8 +70,7 @@ def _recorded(run_id: str) -> str:
 def compare(recipe: Recipe, text: str) -> None:
     """Train every optimizer of the recipe with every seed in one comparison, then archive and print the best."""
     tracking.connect()
-    augment = recipe.augmentation
-    data = MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment, recipe.calm)
+    data = data_of(recipe)
     data.prepare_data()
     data.setup()
     names = [recipe.only] if recipe.only else list(recipe.optimizers)
@@ -79,16 +80,16 @@ def compare(recipe: Recipe, text: str) -> None:
             with tracking.run(name if recipe.seeds == 1 else f"{name} seed {data.seed}") as run_id:
                 tracking.record(texts={tracking.RECIPE: narrowed(text, name, data.seed)})
                 train_one(name, recipe, data, run_id)
-        found = tracking.candidates(comparison_id)
-        tracking.record(figures={"comparison.png": figures.comparison_curves(_curves(found))})
-        winner = next(iter(_standings(found).values()))[0]
+        standings = _standings(tracking.candidates(comparison_id))
+        tracking.record(figures={"comparison.png": figures.comparison_curves(_curves(standings))})
+        winner = next(iter(standings.values()))[0]
         version = tracking.crown(winner)
     archive = package.archive(winner.run_id, recipe.model_store)
-    _report(_standings(found))
+    _report(standings)
     print(f"champion: {winner.optimizer}, version {version} of the registered model mnist, archived to {archive}")
 
 
-def _standings(found: Sequence[tracking.Candidate]) -> dict[str, list[tracking.Candidate]]:
+def _standings(found: Sequence[tracking.Candidate]) -> Standings:
     """Each optimizer's runs, best first; the optimizer of the highest mean validation accuracy first."""
     runs: dict[str, list[tracking.Candidate]] = {}
     for one in found:
@@ -101,13 +102,14 @@ def _standings(found: Sequence[tracking.Candidate]) -> dict[str, list[tracking.C
     return {name: runs[name] for name in sorted(runs, key=merit, reverse=True)}
 
 
-def _curves(found: Sequence[tracking.Candidate]) -> dict[str, dict[str, list[float]]]:
+def _curves(standings: Standings) -> dict[str, dict[str, list[float]]]:
     """Each optimizer's curves, of its best run."""
-    best = {name: runs[0].run_id for name, runs in _standings(found).items()}
-    return {name: {curve: tracking.history(run_id, curve) for curve in CURVES} for name, run_id in best.items()}
+    return {
+        name: {curve: tracking.history(runs[0].run_id, curve) for curve in CURVES} for name, runs in standings.items()
+    }
 
 
-def _report(standings: Mapping[str, Sequence[tracking.Candidate]]) -> None:
+def _report(standings: Standings) -> None:
     table = Table("", "optimizer", "validation", "test", "seconds", "best run", title="best on validation first")
     for place, (name, runs) in enumerate(standings.items(), start=1):
         means = [Mean.of([getattr(run, f"{part}_accuracy") for run in runs]) for part in ("validation", "final_test")]
@@ -125,14 +127,6 @@ def next_steps(picture: str) -> str:
   .venv/bin/mlflow ui --backend-store-uri {tracking.address()}
   .venv/bin/python -m mnist_lightning.serve
   .venv/bin/python -m mnist_lightning.client {picture}"""
-
-
-def _hush() -> None:
-    """Silence what is not about this training: tips, and advice for data that is not in memory."""
-    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):  # the last one by way of mlflow
-        logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.WARNING)
-    for text in (".*does not have many workers", ".*isinstance.treespec", ".*No complete tensor found"):
-        warnings.filterwarnings("ignore", message=text)
 
 
 if __name__ == "__main__":

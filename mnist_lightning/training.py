@@ -1,7 +1,9 @@
 """One optimizer's training: from the first weights to a run in MLflow that tells all about it."""
 
+import logging
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import lightning as L
@@ -19,11 +21,22 @@ from mnist_lightning.progress import TrainingProgress
 from mnist_lightning.recipe import Recipe
 
 
+def data_of(recipe: Recipe) -> MnistDataModule:
+    """The data as a recipe wants them, not read yet."""
+    augment = recipe.augmentation
+    return MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment, recipe.calm)
+
+
+def classifier_of(network: DigitNet, recipe: Recipe, name: str) -> DigitClassifier:
+    """A network, to be trained with one of the recipe's optimizers."""
+    return DigitClassifier(network, recipe.optimizers[name], recipe.schedules[name], recipe.label_smoothing)
+
+
 def train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str) -> None:
     """One optimizer's training with the seed of `data`, into the open run."""
     L.seed_everything(data.seed, verbose=False)  # the same first weights for every optimizer
     network = DigitNet(recipe.widths)
-    classifier = DigitClassifier(network, recipe.optimizers[name], recipe.schedules[name], recipe.label_smoothing)
+    classifier = classifier_of(network, recipe, name)
     tracking.record(parameters=_parameters(name, recipe, data.seed))
     images, labels = data.training
     tracking.record_dataset(images.numpy(), labels.numpy(), "mnist-train", "training")
@@ -116,3 +129,11 @@ def _parameters(name: str, recipe: Recipe, seed: int) -> dict[str, object]:
         "precision": precision(),
         "dataset_sha256": mnist.digest(),
     }
+
+
+def hush() -> None:
+    """Silence what is not about this training: tips, and advice for data that is not in memory."""
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):  # the last one by way of mlflow
+        logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.WARNING)
+    for text in (".*does not have many workers", ".*isinstance.treespec", ".*No complete tensor found"):
+        warnings.filterwarnings("ignore", message=text)

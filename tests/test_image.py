@@ -26,7 +26,7 @@ from mnist_lightning.server import free_port
 LARGEST = 1.1e9  # bytes; what an image without strip has, and no more
 PYTHON = "/opt/venv/bin/python"
 HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:size=64m"]
-INSIDE = ["requirements-serve.txt", "Dockerfile", ".dockerignore", "Makefile", "mnist_lightning", "config"]
+INSIDE = ["requirements-serve.txt", "Dockerfile", ".dockerignore", "Makefile", "mnist_lightning", "config", "frontend"]
 # Prints the ports that are listened on from beyond the container's own loopback.
 LISTENING = """
 import pathlib
@@ -151,6 +151,7 @@ def test_nothing_but_the_server_is_inside(image: str) -> None:
         "/srv/mnist_lightning/__init__.py",
         "/srv/mnist_lightning/configuration.py",
         "/srv/mnist_lightning/credentials.py",
+        "/srv/mnist_lightning/flags.py",
         "/srv/mnist_lightning/machine.py",
         "/srv/mnist_lightning/readiness.py",
         "/srv/mnist_lightning/serve.py",
@@ -158,7 +159,7 @@ def test_nothing_but_the_server_is_inside(image: str) -> None:
         "/srv/model_store/mnist.json",
         "/srv/model_store/mnist.mar",
     ]
-    assert len(files) == 14, files  # the fourteenth line is ls's, that it found no cache
+    assert len(files) == 15, files  # the fifteenth line is ls's, that it found no cache
 
 
 def test_it_answers_the_client_and_becomes_healthy(

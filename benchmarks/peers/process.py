@@ -95,7 +95,7 @@ def _hold_to(digits: Sequence[int], target: Target) -> None:
 
 
 def _post(target: Target, body: bytes) -> requests.Response:
-    return requests.post(target.url, body, headers={"Content-Type": target.content_type}, timeout=30)
+    return requests.post(target.url, body, headers=target.headers, timeout=30)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
