@@ -1,5 +1,6 @@
 """TorchServe's handler: requests -> pictures -> network -> answers, each request of a batch for itself."""
 
+import gc
 import hashlib
 import json
 import logging
@@ -40,6 +41,8 @@ class DigitHandler:
         self.counts = Counts(getattr(context, "metrics", None))
         for size in range(1, WARM + 1):  # the first batch of each size costs ten times as much as the next
             self.inference(np.zeros((size, 28, 28), dtype=np.float32))
+        gc.collect()
+        gc.freeze()  # what is there by now stays; going through it again and again would stop a request for long
         self.counts.start(hashlib.sha256(weights.read_bytes()).hexdigest()[:12])
 
     def handle(self, data: list[Item], context: Any) -> list[bytes]:
@@ -57,7 +60,7 @@ class DigitHandler:
             with deadline.limited():
                 return read(item, context.get_all_request_header(index))
         except BadPictureError as error:
-            return error
+            return bare(error)
         except Exception as error:  # the boundary: whatever one request does to us, its neighbours are answered
             return logged(error)
 
@@ -82,7 +85,7 @@ class DigitHandler:
                     own = self.explain(request.pictures, own)
                 return json.dumps(request.write(own)).encode()
             except (BadPictureError, UnexplainedError) as error:
-                request = error
+                request = bare(error)
             except Exception as error:  # the boundary, as above
                 request = logged(error)
         self.counts.refusal(request)
@@ -115,6 +118,15 @@ def answered(probabilities: NDArray[np.float32]) -> list[Answer]:
         {"prediction": digit, "confidence": row[digit], "probabilities": row}
         for digit, row in zip(digits, rows, strict=True)
     ]
+
+
+def bare(error: Exception) -> Exception:
+    """The error without the frames it went through: they hold its picture and, by their caller, the error itself.
+
+    Python frees such a circle only now and then; thousands of refused pictures would stay in memory until it does.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def logged(error: Exception) -> InternalError:
