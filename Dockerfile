@@ -50,8 +50,8 @@ LABEL org.opencontainers.image.title="mnist-serve" \
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv
 COPY mnist_lightning/__init__.py mnist_lightning/configuration.py mnist_lightning/credentials.py \
-    mnist_lightning/flags.py mnist_lightning/machine.py mnist_lightning/readiness.py mnist_lightning/server.py \
-    mnist_lightning/serve.py mnist_lightning/
+    mnist_lightning/flags.py mnist_lightning/machine.py mnist_lightning/readiness.py mnist_lightning/renewal.py \
+    mnist_lightning/replacement.py mnist_lightning/serve.py mnist_lightning/server.py mnist_lightning/
 COPY config/config.properties config/log4j2.xml config/metrics.yaml config/
 COPY frontend/frontend.jar frontend/
 COPY model_store/ model_store/

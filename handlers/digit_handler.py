@@ -1,7 +1,6 @@
 """TorchServe's handler: requests -> pictures -> network -> answers, each request of a batch for itself."""
 
 import gc
-import hashlib
 import json
 import logging
 import traceback
@@ -12,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mnist_lightning import deadline, worker
 from mnist_lightning.metrics import Counts
-from mnist_lightning.network import DigitNet
+from mnist_lightning.model import Model, loaded, probabilities_of
 from mnist_lightning.pictures import BadPictureError
 from mnist_lightning.protocols import Answer, Request, read
 from mnist_lightning.refusals import InternalError, TooManyPicturesError, UnexplainedError, told
+from mnist_lightning.renewal import Renewal
 
-WARM = 32  # pictures; model-config.yaml's batchSize
 Item = dict[str, Any]
 
 
@@ -36,17 +34,23 @@ class DigitHandler:
         deadline.install()
         folder = Path(context.system_properties["model_dir"])
         weights = folder / context.manifest["model"]["serializedFile"]
-        self.network = DigitNet.of(torch.load(weights, weights_only=True, map_location="cpu"))
-        self.fast = self.network.prepared()
         self.counts = Counts(getattr(context, "metrics", None))
-        for size in range(1, WARM + 1):  # the first batch of each size costs ten times as much as the next
-            self.inference(np.zeros((size, 28, 28), dtype=np.float32))
+        self.take(loaded(weights))
+        self.renewal = Renewal(weights, loaded)
         gc.collect()
         gc.freeze()  # what is there by now stays; going through it again and again would stop a request for long
-        self.counts.start(hashlib.sha256(weights.read_bytes()).hexdigest()[:12])
+        self.counts.start()
+        self.renewal.start()
+
+    def take(self, model: Model) -> None:
+        """Answer with this one from now on."""
+        self.model = model
+        self.counts.model(model.name)
 
     def handle(self, data: list[Item], context: Any) -> list[bytes]:
         """A batch of requests -> as many JSON bodies, in order. All pictures go through the network in one go."""
+        if (model := self.renewal.pending()) is not None:
+            self.take(model)
         requests = [self.preprocess(item, context, index) for index, item in enumerate(data)]
         pictures = [picture for request in requests if isinstance(request, Request) for picture in request.pictures]
         answers = answered(self.inference(np.stack(pictures))) if pictures else []
@@ -64,15 +68,9 @@ class DigitHandler:
         except Exception as error:  # the boundary: whatever one request does to us, its neighbours are answered
             return logged(error)
 
-    @torch.inference_mode()
     def inference(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities."""
-        images = torch.from_numpy(pictures).unsqueeze(1)
-        # No larger parts than were warmed up: every size has kernels of its own, which stay in memory.
-        parts = [images[start : start + WARM] for start in range(0, len(images), WARM)]
-        logits = torch.cat([self.fast(part) for part in parts])
-        probabilities: NDArray[np.float32] = logits.softmax(dim=1).numpy()
-        return probabilities
+        return probabilities_of(self.model.fast, pictures)
 
     def postprocess(self, request: Request | Exception, answers: Iterator[Answer], context: Any, index: int) -> bytes:
         """A request and the answers to come -> its body, its status and its Content-Type."""
@@ -102,7 +100,7 @@ class DigitHandler:
         if len(pictures) > MAX_PICTURES:
             raise TooManyPicturesError(f"{len(pictures)} pictures; at most {MAX_PICTURES} are explained at once")
         seen = np.stack(pictures)
-        shares = attributions(self.network, seen, np.array([answer["prediction"] for answer in answers]))
+        shares = attributions(self.model.network, seen, np.array([answer["prediction"] for answer in answers]))
         rows = (seen * 255).round().astype(np.int64).tolist(), shares.astype(np.float64).round(4).tolist()
         return [
             {**answer, "seen": picture, "explanation": share}

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from mnist_lightning import credentials, figures, generators, load, mnist, samples
+from mnist_lightning import credentials, figures, generators, load, machine, mnist, samples
 from mnist_lightning.client import DEFAULT_URL, TOKEN_HELP
 from mnist_lightning.flags import positive
 from mnist_lightning.generators import LoadError, Target
@@ -114,7 +114,9 @@ def _processes(url: str) -> list[int]:
     """Those that listen at an address of this machine, none for another's."""
     address = urlsplit(url)
     return (
-        load.listening(address.port) if address.port and address.hostname in ("127.0.0.1", "localhost", "::1") else []
+        machine.listening(address.port)
+        if address.port and address.hostname in ("127.0.0.1", "localhost", "::1")
+        else []
     )
 
 

@@ -68,16 +68,6 @@ def cells(load: Load) -> Sequence[str]:
     return (str(load.connections), f"{load.requests_per_second:,.0f}", *latencies, f"{load.errors:,}", memory)
 
 
-def listening(port: int) -> list[int]:
-    """The processes of this machine that listen on a port, as far as this user may see them."""
-    try:
-        found = psutil.net_connections("tcp")
-    except (psutil.AccessDenied, OSError):
-        return []
-    open_ = [c for c in found if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
-    return sorted({c.pid for c in open_ if c.pid})
-
-
 def resident(roots: Iterable[int]) -> float | None:
     """Megabytes of memory (RSS) of some processes and of all that descend from them; None if none can be seen.
 

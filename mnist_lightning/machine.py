@@ -1,7 +1,9 @@
-"""How much of this machine is ours: cores and memory, as a container's limits leave them."""
+"""What of this machine is ours: cores and memory, as a container's limits leave them, and who listens on its ports."""
 
 import os
 from pathlib import Path
+
+import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
 WORKER_BYTES = 512 << 20
@@ -34,3 +36,13 @@ def _told(name: str) -> str:
         return (CGROUPS / name).read_text().strip()
     except OSError:
         return ""
+
+
+def listening(port: int) -> list[int]:
+    """The processes of this machine that listen on a port, as far as this user may see them."""
+    try:
+        found = psutil.net_connections("tcp")
+    except (psutil.AccessDenied, OSError):
+        return []
+    open_ = [c for c in found if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
+    return sorted({c.pid for c in open_ if c.pid})

@@ -35,14 +35,21 @@ class Counts:
     def __init__(self, metrics: Any) -> None:
         """`metrics` is TorchServe's cache of them, None where nobody asks."""
         self.metrics = metrics
+        self.weights = ""
         self.waiting: Counter[tuple[str, ...]] = Counter()
         self.lock = threading.Lock()
 
-    def start(self, weights: str) -> None:
-        """Tell which model it is, then every second what was counted, for as long as the process lives."""
+    def start(self) -> None:
+        """Tell what was counted every second, for as long as the process lives."""
         if self.metrics is not None:
-            self._write(MetricTypes.GAUGE, [((MODEL, weights), 1)])
             threading.Thread(target=self._tell_for_ever, daemon=True).start()
+
+    def model(self, weights: str) -> None:
+        """From now on it is this one."""
+        if self.metrics is not None:
+            former = [((MODEL, self.weights), 0)] if self.weights else []
+            self._write(MetricTypes.GAUGE, [*former, ((MODEL, weights), 1)])
+        self.weights = weights
 
     def batch(self, size: int, answers: Iterable[Answer]) -> None:
         """A batch of `size` requests, and the answers about its pictures."""

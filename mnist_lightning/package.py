@@ -27,6 +27,7 @@ NAME = "mnist"
 SERVED_CODE = [
     *("__init__.py", "network.py", "pictures.py", "ink.py", "strokes.py", "preprocessing.py"),
     *("refusals.py", "deadline.py", "tensors.py", "protocols.py", "explanation.py", "worker.py", "metrics.py"),
+    *("renewal.py", "model.py"),
 ]
 
 

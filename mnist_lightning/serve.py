@@ -3,6 +3,9 @@
 python -m mnist_lightning.serve
 python -m mnist_lightning.serve --port 9000
 python -m mnist_lightning.serve --token-file token
+python -m mnist_lightning.serve --reload            # a server that runs takes the archive that is there by now
+
+On SIGHUP, which is what --reload sends, new weights take the place of those that are served; no request is lost.
 """
 
 import argparse
@@ -15,7 +18,8 @@ from mnist_lightning import credentials
 from mnist_lightning.configuration import LOOPBACK, PROFILES
 from mnist_lightning.flags import positive
 from mnist_lightning.readiness import answers
-from mnist_lightning.server import DEFAULT_PORT, ServerError, running
+from mnist_lightning.replacement import ReplacementError, ask_for, replace, served_by
+from mnist_lightning.server import ARCHIVE, DEFAULT_PORT, ServerError, running
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,13 +29,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.check:
             return int(not answers(f"http://{LOOPBACK}:{options.port}", token=credentials.chosen(options.token_file)))
+        if options.reload:
+            print(f"served: weights {ask_for(options.store / ARCHIVE, options.port, options.token_file)}")
+            return 0
         chosen = {"workers": options.workers, "profile": options.profile, "token_file": options.token_file}
         with running(options.store, options.port, options.host, **chosen) as server:
+            served = served_by(server.folder)
+            signal.signal(signal.SIGHUP, lambda *_: _replace(options.store / ARCHIVE, served))
             print(f"ready: {server.url}/predictions/mnist", flush=True)
             code = server.process.wait()
             print(f"error: TorchServe ended by itself with exit code {code}", file=sys.stderr)
             return 1
-    except (ServerError, credentials.TokenError) as error:
+    except (ServerError, ReplacementError, credentials.TokenError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -69,7 +78,17 @@ def _parser() -> argparse.ArgumentParser:
         f"(none, or the file that {credentials.FILE} names)",
     )
     parser.add_argument("--check", action="store_true", help="only ask a running server: exit code 0 if it predicts")
+    parser.add_argument(
+        "--reload", action="store_true", help="only have a running server take the archive of --store, and wait for it"
+    )
     return parser
+
+
+def _replace(archive: Path, served: Path) -> None:
+    try:
+        replace(archive, served)
+    except ReplacementError as error:
+        print(f"error: {error}", file=sys.stderr)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -20,6 +20,7 @@ from mnist_lightning import credentials
 from mnist_lightning.configuration import GRPC_OFFSETS, LOOPBACK, OFFSETS, PROJECT, tailored, write_config
 from mnist_lightning.readiness import Starts, answers
 
+ARCHIVE = "mnist.mar"
 DEFAULT_PORT = 8080
 OLDEST_JAVA = 17
 START_SECONDS, DRAIN_SECONDS, STOP_SECONDS = 120.0, 3.0, 4.0
@@ -37,6 +38,7 @@ class Server:
 
     url: str
     process: subprocess.Popen[bytes]
+    folder: Path  # its own, for as long as it runs
     token: str | None = field(default=None, repr=False)
 
 
@@ -59,7 +61,7 @@ def running(
     Raises ServerError for a port in use, a missing or damaged archive, no Java, or a server that does not come up;
     TokenError for a file without a token.
     """
-    archive = store / "mnist.mar"
+    archive = store / ARCHIVE
     if not archive.is_file():
         raise ServerError(f"{archive} does not exist; make it with: python -m mnist_lightning.package")
     token = credentials.read(token_file) if token_file else None
@@ -76,7 +78,7 @@ def running(
             stdout=subprocess.DEVNULL,  # its greetings; warnings and errors go to stderr
             start_new_session=True,  # a Ctrl-C on the terminal is for us to pass on
         )
-        server = Server(f"http://{LOOPBACK}:{port}", process, token)
+        server = Server(f"http://{LOOPBACK}:{port}", process, folder, token)
         _wait_until_it_answers(server, f"http://{LOOPBACK}:{port + OFFSETS['management']}")
         yield server
     except zipfile.BadZipFile as error:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from conftest import PROJECT, verb
 
-from mnist_lightning import load, samples
+from mnist_lightning import load, machine, samples
 from mnist_lightning.server import Server, free_port
 
 SHORT = ("--seconds", "1", "--warm-up", "1")
@@ -129,10 +129,10 @@ def test_a_path_that_is_not_there(server: Server) -> None:
 
 def test_the_memory_is_that_of_the_whole_server(server: Server) -> None:
     port = int(server.url.rpartition(":")[2])
-    assert load.listening(port) == [server.process.pid]
+    assert machine.listening(port) == [server.process.pid]
     whole = load.resident([server.process.pid])
     java = psutil.Process(server.process.pid).memory_info().rss / 1e6
     assert whole is not None
     assert whole > java + 100  # a worker with torch
-    assert load.listening(free_port()) == []
+    assert machine.listening(free_port()) == []
     assert load.resident([]) is None

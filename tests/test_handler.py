@@ -1,6 +1,7 @@
 """The handler's whole contract, without a server: batches as TorchServe makes them."""
 
 import base64
+import gc
 import io
 import json
 import sys
@@ -23,6 +24,7 @@ from ts.service import Service
 from handlers import digit_handler
 from handlers.digit_handler import DigitHandler
 from mnist_lightning import mnist, protocols
+from mnist_lightning.pictures import BadPictureError
 
 Item = dict[str, Any]
 
@@ -182,7 +184,7 @@ def test_an_explanation_accounts_for_the_answer(handler: DigitHandler, pictures:
     assert np.array_equal(seen, np.asarray(Image.open(io.BytesIO(pictures[0]))))
     assert not shares[seen == 0].any()
     with torch.inference_mode():
-        read = handler.network(torch.from_numpy(np.stack([seen, 0 * seen])[:, None].astype(np.float32) / 255))
+        read = handler.model.network(torch.from_numpy(np.stack([seen, 0 * seen])[:, None].astype(np.float32) / 255))
     difference = float(read[0, body["prediction"]] - read[1, body["prediction"]])
     assert shares.sum() == pytest.approx(difference, abs=max(0.5, abs(difference) / 10))
 
@@ -210,6 +212,19 @@ def test_fields_of_one_name_are_all_kept(handler: DigitHandler, pictures: list[b
     ((status, several),) = answers(handler, batch)
     alone = [body["prediction"] for _, body in answers(handler, [{"body": picture} for picture in pictures[:3]])]
     assert (status, [answer["prediction"] for answer in several]) == (200, alone)
+
+
+def test_what_is_refused_is_forgotten_at_once(handler: DigitHandler, pictures: list[bytes]) -> None:
+    """Errors hold the frames that they went through, and those their picture, megabytes of a large one."""
+    gc.collect()
+    gc.disable()  # which would forget a circle of them some day
+    try:
+        answers(handler, [{"body": picture[:200]} for picture in pictures])
+        answers(handler, [{"data": b"{}", "more": pictures[0]}, {"body": b'{"instances": []}'}], explained={0, 1})
+        kept = [thing for thing in gc.get_objects() if isinstance(thing, BadPictureError)]
+    finally:
+        gc.enable()
+    assert kept == []
 
 
 def test_a_batch_of_nothing_but_broken_ones(handler: DigitHandler) -> None:

@@ -154,12 +154,14 @@ def test_nothing_but_the_server_is_inside(image: str) -> None:
         "/srv/mnist_lightning/flags.py",
         "/srv/mnist_lightning/machine.py",
         "/srv/mnist_lightning/readiness.py",
+        "/srv/mnist_lightning/renewal.py",
+        "/srv/mnist_lightning/replacement.py",
         "/srv/mnist_lightning/serve.py",
         "/srv/mnist_lightning/server.py",
         "/srv/model_store/mnist.json",
         "/srv/model_store/mnist.mar",
     ]
-    assert len(files) == 15, files  # the fifteenth line is ls's, that it found no cache
+    assert len(files) == 17, files  # the seventeenth line is ls's, that it found no cache
 
 
 def test_it_answers_the_client_and_becomes_healthy(

@@ -86,7 +86,9 @@ def test_the_histogram_adds_up(asked: Samples) -> None:
 
 
 def test_the_model_has_a_name(server: Server) -> None:
-    models = [dict(labels)["weights"] for (name, labels), value in scrape(server).items() if name == "mnist_model"]
+    models = [
+        dict(labels)["weights"] for (name, labels), value in scrape(server).items() if name == "mnist_model" and value
+    ]
     assert len(models) == 1
     assert re.fullmatch("[0-9a-f]{12}", models[0])
 
