@@ -14,6 +14,7 @@ import io.netty.handler.codec.http.HttpObjectAggregator;
 import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpUtil;
 import io.netty.handler.codec.http.QueryStringDecoder;
+import java.io.IOException;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -116,7 +117,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
             }
             HttpResponseStatus status = statusOf(t);
             if (status.code() == HttpResponseStatus.INTERNAL_SERVER_ERROR.code()) {
-                logger.error("", t);
+                logger.error("a request failed: {}", t.toString());
             }
             NettyUtils.sendError(ctx, status, t);
         }
@@ -124,7 +125,10 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
 
     @Override
     public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
-        logger.error("", cause);
+        // A client that hung up is no fault of this server's.
+        if (!(cause instanceof IOException)) {
+            logger.error("a connection failed: {}", cause.toString());
+        }
         if (cause instanceof OutOfMemoryError) {
             NettyUtils.sendError(ctx, HttpResponseStatus.INSUFFICIENT_STORAGE, cause);
         }

@@ -32,6 +32,9 @@ class Peer:
 
 PEERS: Mapping[str, Peer] = {
     OURS: Peer(("{python} -m mnist_lightning.serve --port {port} --store {store}",), OURS_PATH),
+    "ours-latency": Peer(
+        ("{python} -m mnist_lightning.serve --port {port} --store {store} --profile latency",), OURS_PATH
+    ),
     "empty-handler": Peer(
         (
             "{python} -m benchmarks.peers.archives empty {folder}",
