@@ -25,7 +25,7 @@ def test_every_module_has_its_place_in_the_readme() -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    pages = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+    pages = [*PROJECT.glob("README*.md"), *(PROJECT / "docs").glob("*.md")]
     for page in pages:
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} -> {target}"
