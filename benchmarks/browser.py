@@ -1,6 +1,7 @@
 """The page to draw on in a real browser: its server, Chromium, and a hand that draws the ten digits with the mouse."""
 
 import contextlib
+import itertools
 import math
 import os
 import shutil
@@ -42,8 +43,7 @@ def served(*flags: str, folder: Path = PROJECT) -> Iterator[str]:
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
-            said = process.stdout.readline()
+            said = next(iter(process.stdout or ()), "")
             if not said.startswith("draw: "):
                 raise RuntimeError(f"the page did not start: exit code {process.wait()}")
             yield said.removeprefix("draw: ").strip()
@@ -51,12 +51,17 @@ def served(*flags: str, folder: Path = PROJECT) -> Iterator[str]:
             process.terminate()
 
 
+def paper(page: Page) -> tuple[float, float, float]:
+    """Where the paper lies in the window: left, top, side."""
+    found = page.locator("#pad").evaluate("pad => Object.values(pad.getBoundingClientRect().toJSON()).slice(0, 3)")
+    return found[0], found[1], found[2]
+
+
 def draw(page: Page, strokes: Sequence[Stroke], pause: float = 0) -> None:
     """Draw with the mouse, each point a move; `pause` is milliseconds between them."""
-    box = page.locator("#pad").bounding_box()
-    assert box is not None
+    left, top, side = paper(page)
     for stroke in strokes:
-        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        places = [(left + x * side, top + y * side) for x, y in stroke]
         page.mouse.move(*places[0])
         page.mouse.down()
         for place in places[1:]:
@@ -82,7 +87,7 @@ def arc(x: float, y: float, wide: float, high: float, start: float, end: float) 
 def line(*corners: tuple[float, float]) -> Stroke:
     """Straight from corner to corner, in small steps."""
     steps = [step / 8 for step in range(8)]
-    pairs = zip(corners, corners[1:], strict=False)
+    pairs = itertools.pairwise(corners)
     return [*((a[0] + (b[0] - a[0]) * s, a[1] + (b[1] - a[1]) * s) for a, b in pairs for s in steps), corners[-1]]
 
 

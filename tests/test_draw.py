@@ -13,7 +13,7 @@ import pytest
 from conftest import SEVEN, Trained, verb
 from playwright.sync_api import Browser, Page, expect
 
-from benchmarks.browser import DIGITS, answer, browser, chromium, draw, served
+from benchmarks.browser import DIGITS, answer, browser, chromium, draw, paper, served
 from mnist_lightning.server import Server, free_port, running
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="there is no Chromium: apt-get install chromium")
@@ -98,14 +98,13 @@ def test_it_reads_what_the_mouse_draws(visit: Visit, digit: int) -> None:
 
 
 def test_it_answers_while_one_draws(visit: Visit) -> None:
-    box = visit.page.locator("#pad").bounding_box()
-    assert box is not None
-    visit.page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+    left, top, side = paper(visit.page)
+    visit.page.mouse.move(left + 0.3 * side, top + 0.3 * side)
     visit.page.mouse.down()
-    visit.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.3 * box["height"], steps=20)
+    visit.page.mouse.move(left + 0.7 * side, top + 0.3 * side, steps=20)
     expect(visit.page.locator("#bars li.first")).to_have_count(1)
     expect(visit.page.locator("#say")).to_have_text("")  # and is announced when the stroke is done
-    visit.page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.8 * box["height"], steps=20)
+    visit.page.mouse.move(left + 0.45 * side, top + 0.8 * side, steps=20)
     visit.page.mouse.up()
     assert answer(visit.page) == "7"
 
@@ -189,11 +188,10 @@ def test_a_pen_s_pressure_is_its_width(visit: Visit) -> None:
     """Two straight strokes of a pen, pressed lightly and hard: Chromium's own pen, not events made in the page."""
     page, widths = visit.page, []
     session = page.context.new_cdp_session(page)
-    box = page.locator("#pad").bounding_box()
-    assert box is not None
+    left, top, side = paper(page)
     for force in (0.1, 0.9):
         for kind, x in (("mousePressed", 0.3), ("mouseMoved", 0.5), ("mouseMoved", 0.7), ("mouseReleased", 0.7)):
-            at = {"x": box["x"] + x * box["width"], "y": box["y"] + 0.5 * box["height"]}
+            at = {"x": left + x * side, "y": top + 0.5 * side}
             how = {"pointerType": "pen", "force": force, "button": "left", "buttons": 1, "clickCount": 1}
             session.send("Input.dispatchMouseEvent", {"type": kind, **at, **how})
         answer(page)
@@ -222,7 +220,8 @@ def test_the_network_s_view_and_what_spoke_for_its_answer(visit: Visit) -> None:
 COLOURS = """(id) => {
   const data = document.getElementById(id).getContext("2d").getImageData(0, 0, 28, 28).data;
   const pixels = Array.from({length: 784}, (_, at) => [data[4 * at], data[4 * at + 2]]);
-  return [([r, b]) => r + b > 200, ([r, b]) => r > b + 40, ([r, b]) => b > r + 40].map((is) => pixels.filter(is).length);
+  const kinds = [([r, b]) => r + b > 200, ([r, b]) => r > b + 40, ([r, b]) => b > r + 40];
+  return kinds.map((is) => pixels.filter(is).length);
 }"""
 
 
@@ -292,29 +291,35 @@ EIGHT = {"prediction": 8, "confidence": 0.91, "probabilities": [0.01] * 8 + [0.9
 
 def test_a_note_takes_the_digit_s_place(chrome: Browser, tmp_path: Path) -> None:
     noted = {**EIGHT, "is_digit": 0.02, "note": "this does not look like a digit"}
-    with model_server(noted) as url, served("--url", url, folder=tmp_path) as address:
-        with visiting(chrome, address, tmp_path) as visit:
-            draw(visit.page, DIGITS[8])
-            expect(visit.page.locator("#note")).to_have_text("This does not look like a digit")
-            expect(visit.page.locator("#digit")).to_be_hidden()
-            expect(visit.page.locator("#say")).to_contain_text("does not look like a digit")
-            visit.page.click("#clear")
-            expect(visit.page.locator("#note")).to_be_hidden()
-            expect(visit.page.locator("#digit")).to_be_visible()
+    with (
+        model_server(noted) as url,
+        served("--url", url, folder=tmp_path) as address,
+        visiting(chrome, address, tmp_path) as visit,
+    ):
+        draw(visit.page, DIGITS[8])
+        expect(visit.page.locator("#note")).to_have_text("This does not look like a digit")
+        expect(visit.page.locator("#digit")).to_be_hidden()
+        expect(visit.page.locator("#say")).to_contain_text("does not look like a digit")
+        visit.page.click("#clear")
+        expect(visit.page.locator("#note")).to_be_hidden()
+        expect(visit.page.locator("#digit")).to_be_visible()
 
 
 def test_a_slow_server_is_told_of_and_waited_for(chrome: Browser, tmp_path: Path) -> None:
     patience = threading.Event()
-    with model_server(EIGHT, patience) as url, served("--url", url, "--timeout", "3", folder=tmp_path) as address:
-        with visiting(chrome, address, tmp_path) as visit:
-            draw(visit.page, DIGITS[8])
-            expect(visit.page.locator("#told")).to_contain_text("taking its time")
-            expect(visit.page.locator("#told")).to_contain_text("takes too long")
-            patience.set()
-            assert answer(visit.page) == "8"
-            expect(visit.page.locator("#notice")).to_be_hidden()
-            assert all(GOES_AND_COMES in text for text in visit.complaints)
-            visit.complaints.clear()
+    with (
+        model_server(EIGHT, patience) as url,
+        served("--url", url, "--timeout", "3", folder=tmp_path) as address,
+        visiting(chrome, address, tmp_path) as visit,
+    ):
+        draw(visit.page, DIGITS[8])
+        expect(visit.page.locator("#told")).to_contain_text("taking its time")
+        expect(visit.page.locator("#told")).to_contain_text("takes too long")
+        patience.set()
+        assert answer(visit.page) == "8"
+        expect(visit.page.locator("#notice")).to_be_hidden()
+        assert all(GOES_AND_COMES in text for text in visit.complaints)
+        visit.complaints.clear()
 
 
 @pytest.mark.parametrize("width", [390, 1440])
@@ -337,8 +342,8 @@ FAINTEST = """() => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
   };
   const contrast = (a, b) => Math.max(light(a) / light(b), light(b) / light(a));
-  const pairs = ["--ink", "--quiet", "--accent", "--cool"].flatMap((a) => ["--ground", "--sheet"].map((b) => contrast(a, b)));
-  return Math.min(...pairs);
+  const inks = ["--ink", "--quiet", "--accent", "--cool"], papers = ["--ground", "--sheet"];
+  return Math.min(...inks.flatMap((ink) => papers.map((paper) => contrast(ink, paper))));
 }"""
 SMALLEST = """() => Math.min(...[...document.querySelectorAll("button, #width")].map((each) =>
   Math.max(each.getBoundingClientRect().height, each.clientHeight)))"""
