@@ -10,6 +10,7 @@ import contextlib
 import signal
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
             address = "http://{}:{}/".format(*listener.getsockname())
             print(f"draw: {address}", flush=True)
             if not options.no_browser:
-                webbrowser.open(address)
+                # Beside the server, as some browsers run in the terminal until they are left.
+                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
             settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
             uvicorn.Server(settings).run([listener])
     except (ServerError, credentials.TokenError) as error:

@@ -47,15 +47,20 @@ class Rooms:
 async def _own_site(request: Request) -> None:
     """Only this page may ask: no other site's page, nor one that gave its own name this machine's address."""
     host = request.headers.get("host", "")
-    name = urlsplit(f"//{host}").hostname or ""
-    with contextlib.suppress(ValueError):
-        name = "localhost" if ipaddress.ip_address(name) else name  # an address is nobody's name
-    if name != "localhost":
+    if not _is_here(urlsplit(f"//{host}").hostname or ""):
         raise HTTPException(403, f"{host!r} is not how this page is reached; use its address")
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
     foreign = site != "same-origin" or (origin is not None and urlsplit(origin).netloc != host)
     if request.method == "POST" and foreign:
         raise HTTPException(403, "asked from another site's page")
+
+
+def _is_here(name: str) -> bool:
+    """Whether a host is localhost or an IP address; any other name may be somebody else's."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
+    return name == "localhost"
 
 
 async def _body(request: Request) -> bytes:
