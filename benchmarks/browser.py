@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 Stroke = Sequence[tuple[float, float]]  # x, y as shares of the paper's side
 PROJECT = Path(__file__).resolve().parent.parent
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ("--disable-background-networking", "--no-first-run", "--disable-component-update", "--disable-sync")
+# Nothing is asked of the net, and no graphics card is imitated by the processor that everything else runs on.
+FLAGS = ("--disable-background-networking", "--no-first-run", "--disable-component-update", "--disable-gpu")
 ANSWERED = "#answer[aria-busy=false]:has(.first)"
 
 
@@ -75,6 +77,15 @@ def answer(page: Page) -> str:
     """The digit that the page shows, once it is about all that was drawn."""
     page.locator(ANSWERED).wait_for()
     return page.locator("#digit").inner_text()
+
+
+def until(page: Page, expression: str, seconds: float = 20) -> None:
+    """Wait until JavaScript is true, or raise TimeoutError. Playwright's own way is what the page's policy forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not so within {seconds:g} s: {expression}")
+        page.wait_for_timeout(20)
 
 
 def arc(x: float, y: float, wide: float, high: float, start: float, end: float) -> Stroke:

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from benchmarks.browser import DIGITS, Stroke, answer, arc, browser, draw, line, paper, served
+from benchmarks.browser import DIGITS, Stroke, answer, arc, browser, draw, line, paper, served, until
 from mnist_lightning.server import free_port, running
 
 SIZES = {390: 844, 1440: 900}
@@ -24,6 +24,9 @@ DOUBTFUL: Sequence[Stroke] = (
     line((0.36, 0.24), (0.33, 0.52), (0.66, 0.52)),
     [*arc(0.52, 0.36, 0.13, 0.13, 200, 330), *line((0.64, 0.31), (0.63, 0.82))],
 )
+
+HEATED = """() => document.getElementById("heat").getContext("2d").getImageData(0, 0, 28, 28).data
+  .some((value, at) => at % 4 < 3 && value)"""
 
 
 def main() -> int:
@@ -55,10 +58,7 @@ def still(chrome: Browser, address: str, size: tuple[int, int], scheme: str) -> 
     draw(page, DOUBTFUL, pause=2)
     answer(page)
     page.click("#why")
-    page.wait_for_function(
-        "document.getElementById('heat').getContext('2d').getImageData(0, 0, 28, 28).data.some("
-        "(value, at) => at % 4 < 3 && value)"
-    )
+    until(page, f"({HEATED})()")
     page.mouse.move(1, 1)
     page.wait_for_timeout(400)
     picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")

@@ -12,12 +12,12 @@ import statistics
 import sys
 from pathlib import Path
 
-from benchmarks.browser import DIGITS, answer, browser, draw, served
+from benchmarks.browser import DIGITS, answer, browser, draw, served, until
 from mnist_lightning.server import free_port, running
 
 # From the event's own time stamp to the frame after the one that shows the answer about all that was drawn.
 WATCH = """
-addEventListener("pointerup", (event) => { window.released = event.timeStamp; }, true);
+addEventListener("pointerup", (event) => { if (event.target.id === "pad") window.released = event.timeStamp; }, true);
 addEventListener("DOMContentLoaded", () => {
   window.waits = [];
   new MutationObserver(() => {
@@ -44,7 +44,7 @@ def main() -> int:
         for number in range(10 * (options.rounds + 1)):
             draw(page, DIGITS[number % 10], pause=4)
             right += answer(page) == str(number % 10)
-            page.wait_for_function("window.released === null")
+            until(page, "window.released === null")
             page.click("#clear")
             if number == 9:  # the first round warms up
                 page.evaluate("waits.length = 0")

@@ -47,20 +47,20 @@ class Rooms:
 async def _own_site(request: Request) -> None:
     """Only this page may ask: no other site's page, nor one that gave its own name this machine's address."""
     host = request.headers.get("host", "")
-    if not _is_here(urlsplit(f"//{host}").hostname or ""):
+    if not _is_here(host):
         raise HTTPException(403, f"{host!r} is not how this page is reached; use its address")
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
-    foreign = site != "same-origin" or (origin is not None and urlsplit(origin).netloc != host)
+    foreign = site != "same-origin" or origin not in (None, f"http://{host}", f"https://{host}")
     if request.method == "POST" and foreign:
         raise HTTPException(403, "asked from another site's page")
 
 
-def _is_here(name: str) -> bool:
-    """Whether a host is localhost or an IP address; any other name may be somebody else's."""
+def _is_here(host: str) -> bool:
+    """Whether NAME or NAME:PORT names localhost or an IP address; any other name may be somebody else's."""
     with contextlib.suppress(ValueError):
-        ipaddress.ip_address(name)
-        return True
-    return name == "localhost"
+        name = urlsplit(f"//{host}").hostname
+        return name == "localhost" or bool(ipaddress.ip_address(name or ""))
+    return False
 
 
 async def _body(request: Request) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from conftest import SEVEN, Trained, verb
 from playwright.sync_api import Browser, Page, expect
 
-from benchmarks.browser import DIGITS, answer, browser, chromium, draw, paper, served
+from benchmarks.browser import DIGITS, answer, browser, chromium, draw, paper, served, until
 from mnist_lightning.server import Server, free_port, running
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="there is no Chromium: apt-get install chromium")
@@ -212,7 +212,7 @@ def test_the_network_s_view_and_what_spoke_for_its_answer(visit: Visit) -> None:
     assert answer(visit.page) == "3"
     assert visit.page.evaluate(COLOURS, "seen")[0] > 50  # of its pixels have ink
     visit.page.click("#why")
-    visit.page.wait_for_function("Math.min(...(" + COLOURS + ")('heat').slice(1)) > 5")  # both for and against
+    until(visit.page, "Math.min(...(" + COLOURS + ")('heat').slice(1)) > 5")  # both for and against
     visit.page.click("#clear")
     assert visit.page.evaluate(COLOURS, "heat") == [0, 0, 0]
 

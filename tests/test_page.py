@@ -71,6 +71,9 @@ def test_a_picture_is_read_and_explained(page: str) -> None:
 FOREIGN = [
     {"Origin": "http://elsewhere.example"},
     {"Origin": "null"},
+    {"Origin": "http://["},
+    {"Host": "["},
+    {"Host": ""},
     {"Origin": "http://127.0.0.1:1"},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
