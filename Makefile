@@ -1,4 +1,5 @@
 # make run    environment, MNIST, training, choice, archive, server, one question, the answer
+# make demo   the server and a page to draw on; Ctrl-C stops both
 # make test   environment, every check
 #
 # On a machine without an NVIDIA GPU, `make run TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu`
@@ -13,7 +14,7 @@ INDEX := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help environment run test image frontend format clean
+.PHONY: help environment run demo test image frontend format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -37,6 +38,10 @@ environment: .venv/.installed
 
 run: .venv/.installed
 	@$(BIN)/python -m mnist_lightning.lifecycle
+
+demo: .venv/.installed
+	@test -f model_store/mnist.mar || { echo "error: model_store/ has no model; make one with: make run" >&2; exit 1; }
+	@$(BIN)/python -m mnist_lightning.draw --serve
 
 test: .venv/.installed-dev
 	$(BIN)/ruff format --check .

@@ -21,7 +21,16 @@ TOKEN_HELP = f"the file of the server's token (else what {credentials.FILE} name
 
 
 class ClientError(RuntimeError):
-    """No answer could be had; the message says what to do."""
+    """No answer could be had; the message says what to do.
+
+    `status` is the server's, or what a gateway would answer in its place: 502, or 504 for one that takes too long.
+    `body` is the JSON that the server answered with, {} where it did not.
+    """
+
+    def __init__(self, message: str, status: int = 502, body: object = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body: dict[str, Any] = body if isinstance(body, dict) else {}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,7 +84,7 @@ def ask(
         answer = requests.post(address, data=picture, headers=headers, timeout=timeout)
         body = answer.json()
     except requests.Timeout as error:
-        raise ClientError(f"no answer from {url} within {timeout:g} s; see --timeout") from error
+        raise ClientError(f"no answer from {url} within {timeout:g} s; see --timeout", 504) from error
     except requests.ConnectionError as error:
         raise ClientError(f"no server at {url}; start it with: python -m mnist_lightning.serve") from error
     except requests.exceptions.JSONDecodeError as error:
@@ -83,7 +92,8 @@ def ask(
     except (requests.RequestException, ValueError) as error:
         raise ClientError(f"{url} cannot be asked: {error}; see --url") from error
     if not answer.ok or "prediction" not in body:
-        raise ClientError(f"{url} answered {answer.status_code}: {_message(body)}")
+        status = 502 if answer.ok else answer.status_code
+        raise ClientError(f"{url} answered {answer.status_code}: {_message(body)}", status, body)
     return cast(dict[str, Any], body)
 
 

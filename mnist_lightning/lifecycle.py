@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mnist_lightning import client, mnist, train
-from mnist_lightning.server import DEFAULT_PORT, ServerError, free_port, refuse_used_ports, running
+from mnist_lightning.server import ServerError, running, usual_port
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         return code
     picture = example(recipe.data_dir, Path("data"))
     try:
-        with running(recipe.model_store, _port()) as server:
+        with running(recipe.model_store, usual_port()) as server:
             print(f"serving at {server.url}, asking about {picture}", file=sys.stderr)
             code = client.main(["--url", server.url, str(picture)])
     except ServerError as error:
@@ -42,15 +42,6 @@ def example(source: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     Image.eval(ink, lambda value: 255 - value).save(path)
     return path
-
-
-def _port() -> int:
-    """The usual port, or where that is taken, another."""
-    try:
-        refuse_used_ports(DEFAULT_PORT)
-    except ServerError:
-        return free_port()
-    return DEFAULT_PORT
 
 
 if __name__ == "__main__":

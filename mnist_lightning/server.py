@@ -118,6 +118,14 @@ def free_port() -> int:
     raise ServerError("no five free ports found on 127.0.0.1")
 
 
+def usual_port() -> int:
+    """The usual port, or where that is taken, another."""
+    with contextlib.suppress(ServerError):
+        refuse_used_ports(DEFAULT_PORT)
+        return DEFAULT_PORT
+    return free_port()
+
+
 def java_home() -> Path:
     """The Java to use: JAVA_HOME's, the PATH's, or the one that pip installed; the first of 17 or newer.
 
