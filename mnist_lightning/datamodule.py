@@ -1,11 +1,12 @@
 """MNIST as tensors in memory, handed out and augmented by batch."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import lightning as L
 import torch
 from sklearn.model_selection import train_test_split
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
 
 from mnist_lightning import mnist
 from mnist_lightning.augmentation import Augmentation
@@ -61,9 +62,7 @@ class MnistDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
         """Shuffled batches; a last batch that is not full is left out."""
-        size = min(self.batch_size, len(self.training[1]))
-        order = RandomSampler(range(len(self.training[1])), generator=torch.Generator().manual_seed(self.seed))
-        return _by_batch(self.training, BatchSampler(order, size, drop_last=True))
+        return _by_batch(self.training, ShuffledBatches(len(self.training[1]), self.batch_size, self.seed))
 
     def val_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
         """The validation images in large batches, as they are."""
@@ -80,6 +79,30 @@ class MnistDataModule(L.LightningDataModule):
         return pictures.contiguous(memory_format=torch.channels_last), labels
 
 
-def _by_batch(data: Batch, batches: BatchSampler) -> DataLoader[tuple[torch.Tensor, ...]]:
+class ShuffledBatches:
+    """The places of `count` images in batches of `size`, in an order that follows from the seed and the epoch alone.
+
+    A last batch that is not full is left out.
+    """
+
+    def __init__(self, count: int, size: int, seed: int) -> None:
+        self.count, self.size, self.seed, self.epoch = count, min(size, count), seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which epoch comes next, also of a training that goes on."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count // self.size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        for _ in range(self.epoch + 1):  # each epoch has the next permutation of the seed's
+            order = torch.randperm(self.count, generator=generator)
+        for batch in order.split(self.size)[: len(self)]:
+            yield batch.tolist()
+
+
+def _by_batch(data: Batch, batches: Iterable[list[int]]) -> DataLoader[tuple[torch.Tensor, ...]]:
     """A loader that indexes the tensors once a batch: no per-sample work, no collate, no worker processes."""
     return DataLoader(TensorDataset(*data), sampler=batches, batch_size=None)

@@ -16,9 +16,10 @@ from mnist_lightning.server import DEFAULT_PORT, ServerError, free_port, refuse_
 
 def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code. The flags are those of `train`."""
-    recipe, text = train.recipe_of(arguments)
-    if code := train.run(recipe, text):
+    job = train.job_of(arguments)
+    if code := train.run(job):
         return code
+    recipe = job.recipe
     picture = example(recipe.data_dir, Path("data"))
     try:
         with running(recipe.model_store, _port()) as server:

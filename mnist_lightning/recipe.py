@@ -3,7 +3,7 @@
 import argparse
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, cast
@@ -18,6 +18,10 @@ from mnist_lightning.module import OptimizerFactory, Schedule
 from mnist_lightning.network import WIDTHS
 
 DEFAULT_FILE = Path("config/train.yaml")
+RESUME_HELP = (
+    "Go on with the last training that was interrupted in this folder, or with that of the comparison named; takes no "
+    "other flags."
+)
 
 
 @dataclass
@@ -103,12 +107,27 @@ def read(arguments: list[str] | None = None, of_run: Callable[[str], str] | None
         parser.error(str(error))
 
 
+def resumed(arguments: Sequence[str]) -> str | None:
+    """What --resume names: "" for nothing, None where it is not there. Other flags beside it end with code 2."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", nargs="?", const="")
+    named, rest = parser.parse_known_args(arguments)
+    if named.resume is not None and rest and not {"-h", "--help"} & {*rest}:
+        print(
+            f"error: --resume goes on with the recipe that the training was started with; leave out {' '.join(rest)}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    return cast(str | None, named.resume)
+
+
 def recipe_parser() -> ArgumentParser:
     """The parser behind `read`: one flag for each value of a Recipe, nested ones with dots."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = _Parser(prog="python -m mnist_lightning.train", description=Recipe.__doc__)
     parser.add_argument("--config", action="config", help="YAML file of a recipe. (default: config/train.yaml)")
     parser.add_argument("--like", metavar="RUN_ID", help="Start from the recipe of a run in MLflow instead of a file.")
+    parser.add_argument("--resume", nargs="?", metavar="COMPARISON_RUN_ID", help=RESUME_HELP)
     parser.add_class_arguments(Recipe, as_group=False)
     return parser
 

@@ -34,6 +34,7 @@ CHECKPOINT = "checkpoints/best.ckpt"
 MODEL_URI = "model_uri"
 MODEL_CARD = "model_card.md"
 RECIPE = "recipe.yaml"
+WORK = "work"  # tag: the process that trained it, as its folder of checkpoints is named
 
 
 class TrackingError(RuntimeError):
@@ -77,13 +78,14 @@ def connect() -> None:
 
 
 @contextlib.contextmanager
-def run(name: str) -> Iterator[str]:
-    """A run for as long as the block lasts, a child if one is open; yields its id.
+def run(name: str | None, again: str | None = None, tags: Mapping[str, str] | None = None) -> Iterator[str]:
+    """A run for as long as the block lasts, a child if one is open; yields its id. `again` opens an older one.
 
     It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED on any other exception.
     """
     nested = mlflow.active_run() is not None
-    started = mlflow.start_run(run_name=name, nested=nested, tags=provenance.tags(), log_system_metrics=nested)
+    every = {**provenance.tags(), **(tags or {})}
+    started = mlflow.start_run(again, run_name=name, nested=nested, tags=every, log_system_metrics=nested)
     run_id: str = started.info.run_id
     status = "FAILED"
     try:
@@ -109,15 +111,15 @@ def record(
     figures: Mapping[str, Figure] | None = None,
     files: Mapping[str, Path] | None = None,
 ) -> None:
-    """Add to the open run; texts, figures and files by their name among its artifacts."""
+    """Add to the open run; texts, figures and files by their name among its artifacts. Metrics come last."""
     mlflow.log_params(dict(parameters or {}))
-    mlflow.log_metrics(dict(metrics or {}))
     for name, text in (texts or {}).items():
         mlflow.log_text(text, name)
     for name, figure in (figures or {}).items():
         mlflow.log_figure(figure, name)
     for name, path in (files or {}).items():
         mlflow.log_artifact(str(path), str(Path(name).parent))
+    mlflow.log_metrics(dict(metrics or {}))
 
 
 def record_dataset(images: np.ndarray, labels: np.ndarray, name: str, context: str) -> None:
@@ -147,13 +149,27 @@ def record_model(network: nn.Module, example: np.ndarray) -> None:
 
 def candidates(comparison_id: str) -> list[Candidate]:
     """The finished runs of a comparison, best first: by validation accuracy, then by validation loss."""
-    runs = mlflow.search_runs(
-        experiment_names=[EXPERIMENT],
-        filter_string=f"tags.`mlflow.parentRunId` = '{comparison_id}' and attributes.status = 'FINISHED'",
-        output_format="list",
-    )
+    runs = _runs(f"tags.`mlflow.parentRunId` = '{comparison_id}' and attributes.status = 'FINISHED'")
     found = [_candidate(run) for run in runs if FINAL_TEST_ACCURACY in run.data.metrics]
     return sorted(found, key=lambda c: (-c.validation_accuracy, c.validation_loss))
+
+
+def trainings(comparison_id: str, work: str) -> dict[str, tuple[str, bool]]:
+    """The trainings of one process's part of a comparison, by name: the run's id, and whether it is finished."""
+    found = _runs(f"tags.`mlflow.parentRunId` = '{comparison_id}' and tags.`{WORK}` = '{work}'")
+    return {one.info.run_name: (one.info.run_id, FINAL_TEST_ACCURACY in one.data.metrics) for one in found}
+
+
+def knows(run_id: str) -> bool:
+    """Whether there is such a run, and it was not deleted."""
+    try:
+        return str(mlflow.get_run(run_id).info.lifecycle_stage) == "active"
+    except MlflowException:
+        return False
+
+
+def _runs(query: str) -> list[Run]:
+    return list(mlflow.search_runs(experiment_names=[EXPERIMENT], filter_string=query, output_format="list"))
 
 
 def comparison_of(run_id: str) -> str:
@@ -176,8 +192,9 @@ def text(run_id: str, name: str) -> str:
 
 
 def history(run_id: str, name: str) -> list[float]:
-    """A metric's values in the order they were logged."""
-    return [entry.value for entry in mlflow.MlflowClient().get_metric_history(run_id, name)]
+    """A metric's values by step; the last of each, as an interrupted training may have logged an epoch twice."""
+    entries = sorted(mlflow.MlflowClient().get_metric_history(run_id, name), key=lambda one: (one.step, one.timestamp))
+    return list({entry.step: entry.value for entry in entries}.values())
 
 
 def tags(run_id: str) -> dict[str, str]:

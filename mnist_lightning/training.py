@@ -1,8 +1,6 @@
 """One optimizer's training: from the first weights to a run in MLflow that tells all about it."""
 
 import logging
-import tempfile
-import time
 import warnings
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from mnist_lightning.module import VALIDATION_ACCURACY, DigitClassifier, precisi
 from mnist_lightning.network import DigitNet
 from mnist_lightning.progress import TrainingProgress
 from mnist_lightning.recipe import Recipe
+from mnist_lightning.unfinished import Continuity
 
 
 def data_of(recipe: Recipe) -> MnistDataModule:
@@ -32,28 +31,24 @@ def classifier_of(network: DigitNet, recipe: Recipe, name: str) -> DigitClassifi
     return DigitClassifier(network, recipe.optimizers[name], recipe.schedules[name], recipe.label_smoothing)
 
 
-def train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str) -> None:
-    """One optimizer's training with the seed of `data`, into the open run."""
+def train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str, folder: Path) -> None:
+    """One optimizer's training with the seed of `data`, into the open run; from where `folder` left off, if it did."""
     L.seed_everything(data.seed, verbose=False)  # the same first weights for every optimizer
     network = DigitNet(recipe.widths)
     classifier = classifier_of(network, recipe, name)
     tracking.record(parameters=_parameters(name, recipe, data.seed))
     images, labels = data.training
     tracking.record_dataset(images.numpy(), labels.numpy(), "mnist-train", "training")
-    with tempfile.TemporaryDirectory() as scratch:
-        best = ModelCheckpoint(
-            scratch,
-            "best",
-            monitor=VALIDATION_ACCURACY,
-            mode="max",
-            enable_version_counter=False,
-        )
-        seconds = _fit(classifier, data, recipe.epochs, run_id, [best, averaging(recipe, data), TrainingProgress(name)])
-        weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
-        classifier.load_state_dict(weights["state_dict"])
-        tracking.record(files={tracking.CHECKPOINT: Path(best.best_model_path)})
-    _record(assess(network.cpu().eval(), data), network, seconds, name, data.seed, recipe)
+    best = ModelCheckpoint(folder, "best", monitor=VALIDATION_ACCURACY, mode="max", enable_version_counter=False)
+    continuity = Continuity(folder)
+    _fit(classifier, data, recipe.epochs, run_id, [best, averaging(recipe, data), TrainingProgress(name), continuity])
+    seconds = continuity.seconds
+    weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+    classifier.load_state_dict(weights["state_dict"])
+    tracking.record(files={tracking.CHECKPOINT: Path(best.best_model_path)})
+    found = assess(network.cpu().eval(), data)
     tracking.record_model(network, (images[:2].float() / 255).numpy())
+    _record(found, network, seconds, name, data.seed, recipe)  # last: a run with these figures is whole
 
 
 def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str, seed: int, recipe: Recipe) -> None:
@@ -81,8 +76,7 @@ def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str
 
 def _fit(
     classifier: DigitClassifier, data: MnistDataModule, epochs: int, run_id: str, callbacks: list[L.Callback]
-) -> float:
-    """Seconds that the training took, validation included."""
+) -> None:
     trainer = L.Trainer(
         max_epochs=epochs,
         accelerator="auto",
@@ -95,14 +89,13 @@ def _fit(
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # only epochs are logged; a larger value would warn about short ones
     )
-    started = time.perf_counter()
+    last = next(callback.path for callback in callbacks if isinstance(callback, Continuity))
     try:
-        trainer.fit(classifier, datamodule=data)
+        trainer.fit(classifier, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
         if trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from stop
         raise
-    return time.perf_counter() - started
 
 
 def averaging(recipe: Recipe, data: MnistDataModule) -> EMAWeightAveraging:
@@ -135,5 +128,10 @@ def hush() -> None:
     """Silence what is not about this training: tips, and advice for data that is not in memory."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):  # the last one by way of mlflow
         logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.WARNING)
-    for text in (".*does not have many workers", ".*isinstance.treespec", ".*No complete tensor found"):
+    for text in (
+        ".*does not have many workers",
+        ".*isinstance.treespec",
+        ".*No complete tensor found",
+        ".*is not empty",
+    ):
         warnings.filterwarnings("ignore", message=text)

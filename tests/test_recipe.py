@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.recipe import Recipe, narrowed, read
+from mnist_lightning.recipe import Recipe, narrowed, read, resumed
 
 PROJECT = Path(__file__).resolve().parent.parent
 FILES = sorted((PROJECT / "config").glob("*.yaml"))
@@ -79,6 +79,18 @@ def test_what_is_wrong_is_named_with_what_is_allowed(
     errors = capsys.readouterr().err
     assert all(word in errors for word in said), errors
     assert "Traceback" not in errors
+
+
+def test_a_resumed_training_takes_no_other_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (resumed(["--epochs", "3"]), resumed(["--resume"]), resumed(["--resume", "some-run"])) == (
+        None,
+        "",
+        "some-run",
+    )
+    with pytest.raises(SystemExit) as exit_code:
+        resumed(["--resume", "--epochs", "3"])
+    assert exit_code.value.code == 2
+    assert "leave out --epochs 3" in capsys.readouterr().err
 
 
 def test_an_unknown_key_in_a_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
