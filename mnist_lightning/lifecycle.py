@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     if code == 0:
-        print(train.next_steps(str(picture)))
+        print(train.next_steps(str(picture), recipe))
     return code
 
 

@@ -2,9 +2,11 @@
 
 import argparse
 import inspect
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -54,8 +56,8 @@ class Recipe:
     """Use only so many training images, for a first look."""
     only: str | None = None
     """Train just this one of the optimizers."""
-    comparison: str = "optimizers"
-    """Name of the comparison's run in MLflow."""
+    comparison: str | None = None
+    """Take part in the comparison that everybody shares who gives this name, on any machine; else one of its own."""
     data_dir: Path = Path("data/MNIST/raw")
     """Where MNIST's four files are, or will be fetched to."""
     model_store: Path = Path("model_store")
@@ -65,6 +67,10 @@ class Recipe:
         for name in ("label_smoothing", "averaging", "calm"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and less than 1")
+        if self.comparison is not None and not re.fullmatch(r"[\w .:-]{1,100}", self.comparison):
+            raise ValueError(
+                f"comparison is {self.comparison!r}; it must be up to 100 letters, digits, or any of _ .:-"
+            )
         if len(self.widths) < 2:
             raise ValueError(f"widths is {self.widths}; it must name two layers or more")
         names = ", ".join(self.optimizers) or "none"
@@ -76,6 +82,12 @@ class Recipe:
             _probe(name, optimizer)
         if absent := [name for name in self.optimizers if name not in self.schedules]:
             raise ValueError(f"schedules lacks {', '.join(absent)}; the recipe's optimizers are {names}")
+
+    def trainings(self) -> dict[str, tuple[str, int]]:
+        """Optimizer and seed of every training, by its name in MLflow."""
+        names = [self.only] if self.only else list(self.optimizers)
+        every = product(range(self.seed, self.seed + self.seeds), names)
+        return {name if self.seeds == 1 else f"{name} seed {seed}": (name, seed) for seed, name in every}
 
 
 def _probe(name: str, optimizer: OptimizerFactory) -> None:
@@ -148,9 +160,28 @@ class _Parser(ArgumentParser):
         return f"allowed: {', '.join(f'--{name}' for name in Recipe.__dataclass_fields__)}; --help explains each"
 
 
-def narrowed(text: str, optimizer: str, seed: int) -> str:
-    """A recipe's YAML text for just one of its trainings."""
-    return yaml.safe_dump({**yaml.safe_load(text), "only": optimizer, "seed": seed, "seeds": 1}, sort_keys=False)
+def changed(text: str, **values: object) -> str:
+    """A recipe's YAML text with other values."""
+    return yaml.safe_dump({**yaml.safe_load(text), **values}, sort_keys=False)
+
+
+def differences(text: str, other: str) -> list[str]:
+    """What makes two recipes' trainings incomparable; which optimizer is trained, and where files lie, does not."""
+    mine, theirs = (dict(_flat(yaml.safe_load(one))) for one in (text, other))
+    names = [
+        name for name in mine | theirs if name.split(".")[0] not in ("only", "comparison", "data_dir", "model_store")
+    ]
+    return [
+        f"{name} is {mine.get(name)}, there {theirs.get(name)}" for name in names if mine.get(name) != theirs.get(name)
+    ]
+
+
+def _flat(values: dict[str, object], before: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
 
 
 def _as_text(parser: ArgumentParser, values: Namespace) -> str:
