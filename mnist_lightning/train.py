@@ -16,10 +16,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mnist_lightning import choice, comparisons, mnist, package, provenance, tracking, unfinished
+from mnist_lightning import choice, cluster, comparisons, mnist, package, provenance, tracking, unfinished
 from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.recipe import Recipe, changed, differences, read, resumed
-from mnist_lightning.training import data_of, hush, train_one
+from mnist_lightning.training import data_of, fit, hush, train_one
 
 COMPARISON = "optimizers"  # the name in MLflow of a comparison that has none
 
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code."""
     job = job_of(arguments)
     code = run(job)
-    if code == 0:
+    if code == 0 and cluster.rank() == 0:
         print(next_steps("my_digit.png", job.recipe))
     return code
 
@@ -51,7 +51,7 @@ def run(job: Job) -> int:
         said = "stopped: the run is marked KILLED in MLflow, nothing was archived; --resume goes on with it"
         print(f"\n{said}", file=sys.stderr)
         return 130
-    except (mnist.MnistUnavailableError, tracking.TrackingError, package.PackagingError) as error:
+    except (mnist.MnistUnavailableError, tracking.TrackingError, package.PackagingError, cluster.ClusterError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -100,10 +100,19 @@ def _tell_changes(run_id: str) -> None:
 
 def compare(job: Job) -> None:
     """Train all that the recipe asks for in one comparison; where that makes it whole, archive and print the best."""
-    tracking.connect()
+    cluster.check(job.recipe.batch_size, job.work is not None)
+    if cluster.rank() == 0:
+        tracking.connect()
     data = data_of(job.recipe)
     data.prepare_data()
     data.setup()
+    if cluster.rank() == 0:
+        _lead(job, data)
+    else:
+        _assist(job.recipe, data)
+
+
+def _lead(job: Job, data: MnistDataModule) -> None:
     with _opened(job) as work:
         _train_all(job, data, work)
         if job.recipe.comparison is None:
@@ -112,6 +121,12 @@ def compare(job: Job) -> None:
         print(choice.missing(job.recipe.comparison) or f"comparison {job.recipe.comparison!r} is complete")
     elif job.recipe.comparison:
         package.choose_shared(job.recipe.comparison, job.recipe.model_store)
+
+
+def _assist(recipe: Recipe, data: MnistDataModule) -> None:
+    """The part of a process other than the first: the same trainings, and nothing recorded."""
+    for name, data.seed in recipe.trainings().values():
+        fit(name, recipe, data, unfinished.FOLDER)
 
 
 @contextlib.contextmanager

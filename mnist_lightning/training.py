@@ -7,9 +7,10 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from mnist_lightning import mnist, provenance, tracking
+from mnist_lightning import cluster, mnist, provenance, tracking
 from mnist_lightning.assessment import Assessment, assess
 from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.model_card import card
@@ -23,7 +24,8 @@ from mnist_lightning.unfinished import Continuity
 def data_of(recipe: Recipe) -> MnistDataModule:
     """The data as a recipe wants them, not read yet."""
     augment = recipe.augmentation
-    return MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment, recipe.calm)
+    part = (cluster.rank(), cluster.size())
+    return MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment, recipe.calm, part)
 
 
 def classifier_of(network: DigitNet, recipe: Recipe, name: str) -> DigitClassifier:
@@ -33,22 +35,35 @@ def classifier_of(network: DigitNet, recipe: Recipe, name: str) -> DigitClassifi
 
 def train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str, folder: Path) -> None:
     """One optimizer's training with the seed of `data`, into the open run; from where `folder` left off, if it did."""
-    L.seed_everything(data.seed, verbose=False)  # the same first weights for every optimizer
-    network = DigitNet(recipe.widths)
-    classifier = classifier_of(network, recipe, name)
     tracking.record(parameters=_parameters(name, recipe, data.seed))
     images, labels = data.training
     tracking.record_dataset(images.numpy(), labels.numpy(), "mnist-train", "training")
-    best = ModelCheckpoint(folder, "best", monitor=VALIDATION_ACCURACY, mode="max", enable_version_counter=False)
-    continuity = Continuity(folder)
-    _fit(classifier, data, recipe.epochs, run_id, [best, averaging(recipe, data), TrainingProgress(name), continuity])
-    seconds = continuity.seconds
-    weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
-    classifier.load_state_dict(weights["state_dict"])
-    tracking.record(files={tracking.CHECKPOINT: Path(best.best_model_path)})
-    found = assess(network.cpu().eval(), data)
+    network, best, seconds = fit(name, recipe, data, folder, tracking.logger(run_id))
+    tracking.record(files={tracking.CHECKPOINT: best})
+    found = assess(network, data)
     tracking.record_model(network, (images[:2].float() / 255).numpy())
     _record(found, network, seconds, name, data.seed, recipe)  # last: a run with these figures is whole
+
+
+def fit(
+    name: str, recipe: Recipe, data: MnistDataModule, folder: Path, logger: Logger | None = None
+) -> tuple[DigitNet, Path, float]:
+    """The best network of one optimizer's training, on the CPU; its checkpoint in `folder`, and the seconds it took.
+
+    Where several processes train together, each calls this, and process 0 alone has a checkpoint to read afterwards.
+    """
+    L.seed_everything(data.seed, verbose=False)  # the same first weights for every optimizer
+    network = DigitNet(recipe.widths)
+    classifier = classifier_of(network, recipe, name)
+    best = ModelCheckpoint(folder, "best", monitor=VALIDATION_ACCURACY, mode="max", enable_version_counter=False)
+    continuity = Continuity(folder)
+    callbacks = [best, averaging(recipe, data), cluster.Apart(), continuity]
+    _run(classifier, data, recipe.epochs, logger, callbacks + [TrainingProgress(name)] * (cluster.rank() == 0))
+    seconds = continuity.seconds
+    if cluster.rank() == 0:
+        weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+        classifier.load_state_dict(weights["state_dict"])
+    return network.cpu().eval(), Path(best.best_model_path), seconds
 
 
 def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str, seed: int, recipe: Recipe) -> None:
@@ -74,15 +89,19 @@ def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str
     tracking.record(metrics=metrics, figures=found.figures, texts={tracking.MODEL_CARD: told})
 
 
-def _fit(
-    classifier: DigitClassifier, data: MnistDataModule, epochs: int, run_id: str, callbacks: list[L.Callback]
+def _run(
+    classifier: DigitClassifier,
+    data: MnistDataModule,
+    epochs: int,
+    logger: Logger | None,
+    callbacks: list[L.Callback],
 ) -> None:
     trainer = L.Trainer(
         max_epochs=epochs,
         accelerator="auto",
-        devices=1,
+        **cluster.placement(),
         precision=precision(),
-        logger=tracking.logger(run_id),
+        logger=logger or False,
         callbacks=callbacks,
         enable_progress_bar=False,
         enable_model_summary=False,
