@@ -73,5 +73,5 @@ format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv data mlflow.db mlruns build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv data mlflow.db mlruns checkpoints build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find model_store -type f ! -name .gitkeep -delete

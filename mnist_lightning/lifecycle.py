@@ -16,9 +16,10 @@ from mnist_lightning.server import ServerError, running, usual_port
 
 def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code. The flags are those of `train`."""
-    recipe, text = train.recipe_of(arguments)
-    if code := train.run(recipe, text):
+    job = train.job_of(arguments)
+    if code := train.run(job):
         return code
+    recipe = job.recipe
     picture = example(recipe.data_dir, Path("data"))
     try:
         with running(recipe.model_store, usual_port()) as server:
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     if code == 0:
-        print(train.next_steps(str(picture)))
+        print(train.next_steps(str(picture), recipe))
     return code
 
 

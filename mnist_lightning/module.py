@@ -68,24 +68,24 @@ class DigitClassifier(L.LightningModule):
         """One step's loss."""
         images, labels = batch
         loss = F.cross_entropy(self.network(images).float(), labels, label_smoothing=self.label_smoothing)
-        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """The length of the gradient, before anything is done with it."""
         gradients = [weights.grad for weights in self.network.parameters() if weights.grad is not None]
-        self.log("gradient_norm", nn.utils.get_total_norm(gradients), on_step=False, on_epoch=True)
+        self.log("gradient_norm", nn.utils.get_total_norm(gradients), on_step=False, on_epoch=True, sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
         """Record where the schedule is."""
-        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
         """Loss and accuracy on the validation images."""
         images, labels = batch
         logits = self.network(images).float()
         self.accuracy(logits, labels)
-        self.log("validation_loss", F.cross_entropy(logits, labels), batch_size=len(labels))
+        self.log("validation_loss", F.cross_entropy(logits, labels), batch_size=len(labels), sync_dist=True)
         self.log(VALIDATION_ACCURACY, self.accuracy, batch_size=len(labels))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

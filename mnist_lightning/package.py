@@ -1,8 +1,9 @@
 """The best run's checkpoint -> model_store/mnist.mar, ready for TorchServe, and mnist.json, which says what it is.
 
-python -m mnist_lightning.package                 # the champion
+python -m mnist_lightning.package                     # the champion
 python -m mnist_lightning.package --run RUN_ID
-python -m mnist_lightning.package --parts build   # also leave what goes into the archive in build/
+python -m mnist_lightning.package --comparison NAME   # choose the champion of a comparison that machines share
+python -m mnist_lightning.package --parts build       # also leave what goes into the archive in build/
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from mnist_lightning import provenance, tracking
+from mnist_lightning import choice, comparisons, provenance, tracking
 from mnist_lightning.network import DigitNet
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -38,14 +39,18 @@ class PackagingError(RuntimeError):
 def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mnist_lightning.package", description=__doc__.splitlines()[0])
-    parser.add_argument("--run", metavar="RUN_ID", help="archive this run's best checkpoint, not the champion's")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--run", metavar="RUN_ID", help="archive this run's best checkpoint, not the champion's")
+    which.add_argument("--comparison", metavar="NAME", help="make the best of this comparison the champion first")
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="where the archive goes (%(default)s)")
     parser.add_argument("--parts", type=Path, metavar="DIR", help="also leave the archive's ingredients in DIR")
     options = parser.parse_args(arguments)
     try:
         tracking.connect()
-        run_id = options.run or tracking.champion()
-        print(archive(run_id, options.store, options.parts))
+        if options.comparison:
+            choose_shared(options.comparison, options.store, options.parts)
+        else:
+            print(archive(options.run or tracking.champion(), options.store, options.parts))
     except (tracking.TrackingError, PackagingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -54,12 +59,30 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def choose_shared(name: str, store: Path, parts: Path | None = None) -> None:
+    """Choose in a comparison that machines share. Raises PackagingError where something of its recipe is missing."""
+    if lacking := choice.missing(name):
+        raise PackagingError(lacking)
+    comparison_id = comparisons.named(name)
+    with tracking.run(again=comparison_id):
+        choose(comparison_id, store, parts)
+
+
+def choose(comparison_id: str, store: Path, parts: Path | None = None) -> None:
+    """Crown and archive the best of a comparison, whose run is open, and tell how all stand."""
+    found = choice.standings(comparison_id)
+    version, winner = choice.crown(found), choice.winner(found)
+    made = archive(winner.run_id, store, parts)
+    choice.report(found)
+    print(f"champion: {winner.optimizer}, version {version} of the registered model mnist, archived to {made}")
+
+
 def archive(run_id: str, store: Path, parts: Path | None = None) -> Path:
     """Archive a run's best checkpoint into `store`, whole or not at all; the path of the .mar.
 
     Raises TrackingError for a run that cannot be found, PackagingError where the archiver fails.
     """
-    ranked = tracking.candidates(tracking.comparison_of(run_id))
+    ranked = comparisons.finished(comparisons.of_run(run_id))
     chosen = next((found for found in ranked if found.run_id == run_id), None)
     if chosen is None:
         raise PackagingError(f"run {run_id} did not finish, so there is nothing to archive; choose another")
@@ -70,13 +93,13 @@ def archive(run_id: str, store: Path, parts: Path | None = None) -> Path:
         if parts is not None:
             shutil.copytree(ingredients, parts, dirs_exist_ok=True)
         made = _run_archiver(ingredients, folder)
-        (folder / "mnist.json").write_text(json.dumps(describe(chosen, ranked), indent=2) + "\n")
+        (folder / "mnist.json").write_text(json.dumps(describe(chosen, comparisons.newest(ranked)), indent=2) + "\n")
         made.replace(store / made.name)
         (folder / "mnist.json").replace(store / "mnist.json")
     return store / made.name
 
 
-def describe(chosen: tracking.Candidate, ranked: Sequence[tracking.Candidate]) -> dict[str, object]:
+def describe(chosen: comparisons.Candidate, ranked: Sequence[comparisons.Candidate]) -> dict[str, object]:
     """What mnist.json says of a run: its figures, and those of all that it was chosen from."""
     fields = ["optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy", "seconds"]
     return {
@@ -88,7 +111,7 @@ def describe(chosen: tracking.Candidate, ranked: Sequence[tracking.Candidate]) -
     }
 
 
-def _gather(chosen: tracking.Candidate, folder: Path) -> Path:
+def _gather(chosen: comparisons.Candidate, folder: Path) -> Path:
     """The archive's ingredients in one folder: weights that were seen to fit the network, and the served code."""
     checkpoint = torch.load(tracking.checkpoint(chosen.run_id, folder), weights_only=True, map_location="cpu")
     prefix = "network."

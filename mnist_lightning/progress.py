@@ -28,7 +28,7 @@ class TrainingProgress(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar, where there is a terminal to draw it on."""
-        self.started = time.perf_counter()
+        self.started, self.before = time.perf_counter(), trainer.global_step  # not 0 where a training goes on
         if not sys.stderr.isatty():
             return
         self.bar = Progress(
@@ -55,7 +55,7 @@ class TrainingProgress(L.Callback):
             self.bar.update(self.task, figures=figures)
         else:
             seconds = time.perf_counter() - self.started
-            rate = trainer.global_step / seconds
+            rate = (trainer.global_step - self.before) / seconds
             left = (trainer.estimated_stepping_batches - trainer.global_step) / rate
             line = f"{self._epoch(trainer)}  {rate:5.1f} steps/s  {figures}  {left:.0f} s left"
             print(line, file=sys.stderr, flush=True)

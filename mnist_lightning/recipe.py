@@ -2,9 +2,11 @@
 
 import argparse
 import inspect
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -18,6 +20,10 @@ from mnist_lightning.module import OptimizerFactory, Schedule
 from mnist_lightning.network import WIDTHS
 
 DEFAULT_FILE = Path("config/train.yaml")
+RESUME_HELP = (
+    "Go on with the last training that was interrupted in this folder, or with that of the comparison named; takes no "
+    "other flags."
+)
 
 
 @dataclass
@@ -50,8 +56,8 @@ class Recipe:
     """Use only so many training images, for a first look."""
     only: str | None = None
     """Train just this one of the optimizers."""
-    comparison: str = "optimizers"
-    """Name of the comparison's run in MLflow."""
+    comparison: str | None = None
+    """Take part in the comparison that everybody shares who gives this name, on any machine; else one of its own."""
     data_dir: Path = Path("data/MNIST/raw")
     """Where MNIST's four files are, or will be fetched to."""
     model_store: Path = Path("model_store")
@@ -61,6 +67,10 @@ class Recipe:
         for name in ("label_smoothing", "averaging", "calm"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and less than 1")
+        if self.comparison is not None and not re.fullmatch(r"[\w .:-]{1,100}", self.comparison):
+            raise ValueError(
+                f"comparison is {self.comparison!r}; it must be up to 100 letters, digits, or any of _ .:-"
+            )
         if len(self.widths) < 2:
             raise ValueError(f"widths is {self.widths}; it must name two layers or more")
         names = ", ".join(self.optimizers) or "none"
@@ -72,6 +82,12 @@ class Recipe:
             _probe(name, optimizer)
         if absent := [name for name in self.optimizers if name not in self.schedules]:
             raise ValueError(f"schedules lacks {', '.join(absent)}; the recipe's optimizers are {names}")
+
+    def trainings(self) -> dict[str, tuple[str, int]]:
+        """Optimizer and seed of every training, by its name in MLflow."""
+        names = [self.only] if self.only else list(self.optimizers)
+        every = product(range(self.seed, self.seed + self.seeds), names)
+        return {name if self.seeds == 1 else f"{name} seed {seed}": (name, seed) for seed, name in every}
 
 
 def _probe(name: str, optimizer: OptimizerFactory) -> None:
@@ -103,12 +119,27 @@ def read(arguments: list[str] | None = None, of_run: Callable[[str], str] | None
         parser.error(str(error))
 
 
+def resumed(arguments: Sequence[str]) -> str | None:
+    """What --resume names: "" for nothing, None where it is not there. Other flags beside it end with code 2."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", nargs="?", const="")
+    named, rest = parser.parse_known_args(arguments)
+    if named.resume is not None and rest and not {"-h", "--help"} & {*rest}:
+        print(
+            f"error: --resume goes on with the recipe that the training was started with; leave out {' '.join(rest)}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    return cast(str | None, named.resume)
+
+
 def recipe_parser() -> ArgumentParser:
     """The parser behind `read`: one flag for each value of a Recipe, nested ones with dots."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = _Parser(prog="python -m mnist_lightning.train", description=Recipe.__doc__)
     parser.add_argument("--config", action="config", help="YAML file of a recipe. (default: config/train.yaml)")
     parser.add_argument("--like", metavar="RUN_ID", help="Start from the recipe of a run in MLflow instead of a file.")
+    parser.add_argument("--resume", nargs="?", metavar="COMPARISON_RUN_ID", help=RESUME_HELP)
     parser.add_class_arguments(Recipe, as_group=False)
     return parser
 
@@ -129,9 +160,28 @@ class _Parser(ArgumentParser):
         return f"allowed: {', '.join(f'--{name}' for name in Recipe.__dataclass_fields__)}; --help explains each"
 
 
-def narrowed(text: str, optimizer: str, seed: int) -> str:
-    """A recipe's YAML text for just one of its trainings."""
-    return yaml.safe_dump({**yaml.safe_load(text), "only": optimizer, "seed": seed, "seeds": 1}, sort_keys=False)
+def changed(text: str, **values: object) -> str:
+    """A recipe's YAML text with other values."""
+    return yaml.safe_dump({**yaml.safe_load(text), **values}, sort_keys=False)
+
+
+def differences(text: str, other: str) -> list[str]:
+    """What makes two recipes' trainings incomparable; which optimizer is trained, and where files lie, does not."""
+    mine, theirs = (dict(_flat(yaml.safe_load(one))) for one in (text, other))
+    names = [
+        name for name in mine | theirs if name.split(".")[0] not in ("only", "comparison", "data_dir", "model_store")
+    ]
+    return [
+        f"{name} is {mine.get(name)}, there {theirs.get(name)}" for name in names if mine.get(name) != theirs.get(name)
+    ]
+
+
+def _flat(values: dict[str, object], before: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
 
 
 def _as_text(parser: ArgumentParser, values: Namespace) -> str:

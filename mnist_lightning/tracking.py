@@ -1,10 +1,9 @@
-"""MLflow, and nothing else touches it: a comparison's parent run, its children, the best of them."""
+"""MLflow: what is recorded of a run, the registry, the champion. With comparisons.py, nothing else touches MLflow."""
 
 import contextlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 import torch
 from lightning.pytorch.loggers import MLFlowLogger
 from matplotlib.figure import Figure
-from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -34,24 +32,11 @@ CHECKPOINT = "checkpoints/best.ckpt"
 MODEL_URI = "model_uri"
 MODEL_CARD = "model_card.md"
 RECIPE = "recipe.yaml"
+WORK = "work"  # tag: the process that trained it, as its folder of checkpoints is named
 
 
 class TrackingError(RuntimeError):
     """MLflow does not answer, or does not know what is asked for."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One finished run of a comparison."""
-
-    optimizer: str
-    seed: int
-    run_id: str
-    validation_accuracy: float
-    validation_loss: float
-    final_test_accuracy: float
-    seconds: float
-    temperature: float  # that the logits are divided by for probabilities to be believed
 
 
 def address() -> str:
@@ -77,13 +62,23 @@ def connect() -> None:
 
 
 @contextlib.contextmanager
-def run(name: str) -> Iterator[str]:
-    """A run for as long as the block lasts, a child if one is open; yields its id.
+def run(
+    name: str | None = None,
+    *,
+    again: str | None = None,
+    parent: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """A run for as long as the block lasts, a child of `parent` or of the open one; `again` opens an older run.
 
-    It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED on any other exception.
+    Yields its id. It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED on any other exception.
     """
     nested = mlflow.active_run() is not None
-    started = mlflow.start_run(run_name=name, nested=nested, tags=provenance.tags(), log_system_metrics=nested)
+    every = {**provenance.tags(), **(tags or {})}
+    child = nested or parent is not None
+    started = mlflow.start_run(
+        again, run_name=name, nested=nested, parent_run_id=parent, tags=every, log_system_metrics=child
+    )
     run_id: str = started.info.run_id
     status = "FAILED"
     try:
@@ -109,15 +104,15 @@ def record(
     figures: Mapping[str, Figure] | None = None,
     files: Mapping[str, Path] | None = None,
 ) -> None:
-    """Add to the open run; texts, figures and files by their name among its artifacts."""
+    """Add to the open run; texts, figures and files by their name among its artifacts. Metrics come last."""
     mlflow.log_params(dict(parameters or {}))
-    mlflow.log_metrics(dict(metrics or {}))
     for name, text in (texts or {}).items():
         mlflow.log_text(text, name)
     for name, figure in (figures or {}).items():
         mlflow.log_figure(figure, name)
     for name, path in (files or {}).items():
         mlflow.log_artifact(str(path), str(Path(name).parent))
+    mlflow.log_metrics(dict(metrics or {}))
 
 
 def record_dataset(images: np.ndarray, labels: np.ndarray, name: str, context: str) -> None:
@@ -145,26 +140,12 @@ def record_model(network: nn.Module, example: np.ndarray) -> None:
     mlflow.set_tag(MODEL_URI, logged.model_uri)
 
 
-def candidates(comparison_id: str) -> list[Candidate]:
-    """The finished runs of a comparison, best first: by validation accuracy, then by validation loss."""
-    runs = mlflow.search_runs(
-        experiment_names=[EXPERIMENT],
-        filter_string=f"tags.`mlflow.parentRunId` = '{comparison_id}' and attributes.status = 'FINISHED'",
-        output_format="list",
-    )
-    found = [_candidate(run) for run in runs if FINAL_TEST_ACCURACY in run.data.metrics]
-    return sorted(found, key=lambda c: (-c.validation_accuracy, c.validation_loss))
-
-
-def comparison_of(run_id: str) -> str:
-    """The parent of a run. Raises TrackingError for a run that MLflow does not know or that has no parent."""
+def knows(run_id: str) -> bool:
+    """Whether there is such a run, and it was not deleted."""
     try:
-        parent = mlflow.get_run(run_id).data.tags.get("mlflow.parentRunId")
-    except MlflowException as error:
-        raise TrackingError(f"MLflow at {address()} knows no run {run_id!r}") from error
-    if parent is None:
-        raise TrackingError(f"run {run_id} is not one optimizer's training: it has no parent run")
-    return str(parent)
+        return str(mlflow.get_run(run_id).info.lifecycle_stage) == "active"
+    except MlflowException:
+        return False
 
 
 def text(run_id: str, name: str) -> str:
@@ -176,8 +157,9 @@ def text(run_id: str, name: str) -> str:
 
 
 def history(run_id: str, name: str) -> list[float]:
-    """A metric's values in the order they were logged."""
-    return [entry.value for entry in mlflow.MlflowClient().get_metric_history(run_id, name)]
+    """A metric's values by step; the last of each, as an interrupted training may have logged an epoch twice."""
+    entries = sorted(mlflow.MlflowClient().get_metric_history(run_id, name), key=lambda one: (one.step, one.timestamp))
+    return list({entry.step: entry.value for entry in entries}.values())
 
 
 def tags(run_id: str) -> dict[str, str]:
@@ -185,14 +167,14 @@ def tags(run_id: str) -> dict[str, str]:
     return dict(mlflow.get_run(run_id).data.tags)
 
 
-def crown(winner: Candidate) -> str:
-    """Register the winner's model, with its card, as a new version with the alias `champion`; the version's number."""
+def crown(run_id: str) -> str:
+    """Register a run's model, with its card, as a new version with the alias `champion`; the version's number."""
     client = mlflow.MlflowClient()
     with contextlib.suppress(MlflowException):  # it exists already
         client.create_registered_model(REGISTERED_MODEL)
-    uri = tags(winner.run_id)[MODEL_URI]
-    version = client.create_model_version(REGISTERED_MODEL, uri, winner.run_id, model_id=uri.rpartition("/")[2]).version
-    client.update_model_version(REGISTERED_MODEL, version, text(winner.run_id, MODEL_CARD))
+    uri = tags(run_id)[MODEL_URI]
+    version = client.create_model_version(REGISTERED_MODEL, uri, run_id, model_id=uri.rpartition("/")[2]).version
+    client.update_model_version(REGISTERED_MODEL, version, text(run_id, MODEL_CARD))
     client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
     return str(version)
 
@@ -214,17 +196,3 @@ def checkpoint(run_id: str, folder: Path) -> Path:
     except (MlflowException, OSError) as error:
         raise TrackingError(f"run {run_id} has no {CHECKPOINT} in MLflow at {address()}") from error
     return Path(path)
-
-
-def _candidate(found: Run) -> Candidate:
-    metrics = found.data.metrics
-    return Candidate(
-        optimizer=found.data.params["optimizer"],
-        seed=int(found.data.params["seed"]),
-        run_id=found.info.run_id,
-        validation_accuracy=metrics[BEST_VALIDATION_ACCURACY],
-        validation_loss=metrics[BEST_VALIDATION_LOSS],
-        final_test_accuracy=metrics[FINAL_TEST_ACCURACY],
-        seconds=metrics[TRAINING_SECONDS],
-        temperature=metrics[TEMPERATURE],
-    )

@@ -5,52 +5,64 @@ python -m mnist_lightning.train --epochs 2 --only SGD
 python -m mnist_lightning.train --optimizers.Adam.init_args.lr 0.002
 python -m mnist_lightning.train --seeds 5                   # mean, standard error, and whether the lead is noise
 python -m mnist_lightning.train --like RUN_ID               # the recipe and seed of a run in MLflow once more
+python -m mnist_lightning.train --comparison NAME --only SGD  # one machine's part of a comparison that several share
+python -m mnist_lightning.train --resume                    # go on with what was interrupted
 """
 
-import statistics
+import contextlib
+import shlex
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from itertools import product
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
+from mnist_lightning import choice, cluster, comparisons, mnist, package, provenance, tracking, unfinished
+from mnist_lightning.datamodule import MnistDataModule
+from mnist_lightning.recipe import Recipe, changed, differences, read, resumed
+from mnist_lightning.training import data_of, fit, hush, train_one
 
-from mnist_lightning import figures, mnist, package, provenance, tracking
-from mnist_lightning.module import VALIDATION_ACCURACY
-from mnist_lightning.ranking import Mean, verdict
-from mnist_lightning.recipe import Recipe, narrowed, read
-from mnist_lightning.training import data_of, hush, train_one
+COMPARISON = "optimizers"  # the name in MLflow of a comparison that has none
 
-CURVES = ["train_loss", "validation_loss", VALIDATION_ACCURACY, "learning_rate", "gradient_norm"]
-Standings = Mapping[str, Sequence[tracking.Candidate]]
+
+@dataclass(frozen=True)
+class Job:
+    """What a command line asks for: a recipe with its text, and what was interrupted of it, if anything."""
+
+    recipe: Recipe
+    text: str
+    work: unfinished.Work | None = None
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code."""
-    code = run(*recipe_of(arguments))
-    if code == 0:
-        print(next_steps("my_digit.png"))
+    job = job_of(arguments)
+    code = run(job)
+    if code == 0 and cluster.rank() == 0:
+        print(next_steps("my_digit.png", job.recipe))
     return code
 
 
-def run(recipe: Recipe, text: str) -> int:
+def run(job: Job) -> int:
     """The verb without its flags: compare, and turn what can go wrong into a line on stderr and an exit code."""
     hush()
     try:
-        compare(recipe, text)
+        compare(job)
     except KeyboardInterrupt:
-        print("\nstopped: the run is marked KILLED in MLflow, nothing was archived", file=sys.stderr)
+        said = "stopped: the run is marked KILLED in MLflow, nothing was archived; --resume goes on with it"
+        print(f"\n{said}", file=sys.stderr)
         return 130
-    except (mnist.MnistUnavailableError, tracking.TrackingError, package.PackagingError) as error:
+    except (mnist.MnistUnavailableError, tracking.TrackingError, package.PackagingError, cluster.ClusterError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def recipe_of(arguments: list[str] | None = None) -> tuple[Recipe, str]:
-    """The recipe of a command line and its text; where --like finds none in MLflow, the program ends with code 1."""
+def job_of(arguments: list[str] | None = None) -> Job:
+    """The job of a command line; where --like or --resume find none in MLflow, the program ends with code 1."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return read(arguments, _recorded)
+        comparison_id = resumed(arguments)
+        return Job(*read(arguments, _recorded)) if comparison_id is None else _interrupted(comparison_id)
     except tracking.TrackingError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -59,70 +71,120 @@ def recipe_of(arguments: list[str] | None = None) -> tuple[Recipe, str]:
 def _recorded(run_id: str) -> str:
     """The recipe that a run was made with; what is different by now is said on stderr."""
     tracking.connect()
-    text = tracking.text(run_id, tracking.RECIPE)
+    text = changed(tracking.text(run_id, tracking.RECIPE), comparison=None)  # a new one, unless a flag names one
+    _tell_changes(run_id)
+    return text
+
+
+def _interrupted(comparison_id: str) -> Job:
+    """The newest that this MLflow server knows of what was interrupted here, of the comparison if one is named."""
+    tracking.connect()
+    for work in unfinished.interrupted():
+        if comparison_id in ("", work.comparison_id) and tracking.knows(work.comparison_id):
+            _tell_changes(work.comparison_id)
+            print(f"going on with comparison {work.comparison_id}", file=sys.stderr)
+            return Job(*read([f"--config={work.folder / unfinished.RECIPE}"]), work)
+    which = f" of comparison {comparison_id}" if comparison_id else ""
+    folder = unfinished.FOLDER.resolve()
+    raise tracking.TrackingError(
+        f"nothing to resume: {folder} holds no interrupted training{which} that MLflow at {tracking.address()} knows"
+    )
+
+
+def _tell_changes(run_id: str) -> None:
     then = tracking.tags(run_id)
     for name, now in provenance.tags().items():
         if then.get(name) != now:
             print(f"note: {name} is {now}; it was {then.get(name)} for run {run_id}", file=sys.stderr)
-    return text
 
 
-def compare(recipe: Recipe, text: str) -> None:
-    """Train every optimizer of the recipe with every seed in one comparison, then archive and print the best."""
-    tracking.connect()
-    data = data_of(recipe)
+def compare(job: Job) -> None:
+    """Train all that the recipe asks for in one comparison; where that makes it whole, archive and print the best."""
+    cluster.check(job.recipe.batch_size, job.work is not None)
+    if cluster.rank() == 0:
+        tracking.connect()
+    data = data_of(job.recipe)
     data.prepare_data()
     data.setup()
-    names = [recipe.only] if recipe.only else list(recipe.optimizers)
-    with tracking.run(recipe.comparison) as comparison_id:
-        tracking.record(texts={tracking.RECIPE: text})
-        for data.seed, name in product(range(recipe.seed, recipe.seed + recipe.seeds), names):
-            with tracking.run(name if recipe.seeds == 1 else f"{name} seed {data.seed}") as run_id:
-                tracking.record(texts={tracking.RECIPE: narrowed(text, name, data.seed)})
-                train_one(name, recipe, data, run_id)
-        standings = _standings(tracking.candidates(comparison_id))
-        tracking.record(figures={"comparison.png": figures.comparison_curves(_curves(standings))})
-        winner = next(iter(standings.values()))[0]
-        version = tracking.crown(winner)
-    archive = package.archive(winner.run_id, recipe.model_store)
-    _report(standings)
-    print(f"champion: {winner.optimizer}, version {version} of the registered model mnist, archived to {archive}")
+    if cluster.rank() == 0:
+        _lead(job, data)
+    else:
+        _assist(job.recipe, data)
 
 
-def _standings(found: Sequence[tracking.Candidate]) -> Standings:
-    """Each optimizer's runs, best first; the optimizer of the highest mean validation accuracy first."""
-    runs: dict[str, list[tracking.Candidate]] = {}
-    for one in found:
-        runs.setdefault(one.optimizer, []).append(one)
-
-    def merit(name: str) -> tuple[float, float]:
-        accuracies, losses = zip(*((one.validation_accuracy, one.validation_loss) for one in runs[name]), strict=True)
-        return statistics.fmean(accuracies), -statistics.fmean(losses)
-
-    return {name: runs[name] for name in sorted(runs, key=merit, reverse=True)}
+def _lead(job: Job, data: MnistDataModule) -> None:
+    with _opened(job) as work:
+        _train_all(job, data, work)
+        if job.recipe.comparison is None:
+            package.choose(work.comparison_id, job.recipe.model_store)
+    if job.recipe.comparison and job.recipe.only:
+        print(choice.missing(job.recipe.comparison) or f"comparison {job.recipe.comparison!r} is complete")
+    elif job.recipe.comparison:
+        package.choose_shared(job.recipe.comparison, job.recipe.model_store)
 
 
-def _curves(standings: Standings) -> dict[str, dict[str, list[float]]]:
-    """Each optimizer's curves, of its best run."""
-    return {
-        name: {curve: tracking.history(runs[0].run_id, curve) for curve in CURVES} for name, runs in standings.items()
-    }
+def _assist(recipe: Recipe, data: MnistDataModule) -> None:
+    """The part of a process other than the first: the same trainings, and nothing recorded."""
+    for name, data.seed in recipe.trainings().values():
+        fit(name, recipe, data, unfinished.FOLDER)
 
 
-def _report(standings: Standings) -> None:
-    table = Table("", "optimizer", "validation", "test", "seconds", "best run", title="best on validation first")
-    for place, (name, runs) in enumerate(standings.items(), start=1):
-        means = [Mean.of([getattr(run, f"{part}_accuracy") for run in runs]) for part in ("validation", "final_test")]
-        seconds = statistics.fmean(run.seconds for run in runs)
-        table.add_row(str(place), name, *map(str, means), f"{seconds:.0f}", runs[0].run_id)
-    console = Console()
-    console.width = max(console.width, 100)  # run ids whole, in a pipe too
-    console.print(table)
-    print(verdict({name: [run.validation_accuracy for run in runs] for name, runs in standings.items()}))
+@contextlib.contextmanager
+def _opened(job: Job) -> Iterator[unfinished.Work]:
+    """The comparison's run in MLflow, and the folder from which it can be resumed; a new one of each, or the old.
+
+    A run that machines share is nobody's: it is not open meanwhile, and ends when its champion is chosen.
+    """
+    shared, text = job.recipe.comparison, job.text
+    with contextlib.ExitStack() as stack:
+        if job.work is not None:
+            work = job.work
+            try:
+                stack.enter_context(work.held())
+            except BlockingIOError as error:
+                raise tracking.TrackingError(f"{work.folder}: another process goes on with it already") from error
+            if not shared:
+                stack.enter_context(tracking.run(again=work.comparison_id))
+        elif shared:
+            work = stack.enter_context(unfinished.begun(_joined(shared, text), text))
+        else:
+            comparison_id = stack.enter_context(tracking.run(COMPARISON))
+            tracking.record(texts={tracking.RECIPE: text})
+            work = stack.enter_context(unfinished.begun(comparison_id, text))
+        yield work
 
 
-def next_steps(picture: str) -> str:
+def _joined(name: str, text: str) -> str:
+    """The comparison that machines share by this name. Raises TrackingError where it is one of another recipe."""
+    comparison_id = comparisons.shared(name, changed(text, only=None))
+    if different := differences(text, tracking.text(comparison_id, tracking.RECIPE)):
+        same = f"--like {comparison_id} --comparison {name}"
+        told = f"comparison {name!r} has another recipe: {'; '.join(different)}"
+        raise tracking.TrackingError(f"{told}. Choose another name, or take that recipe: {same}")
+    return comparison_id
+
+
+def _train_all(job: Job, data: MnistDataModule, work: unfinished.Work) -> None:
+    """Every optimizer with every seed, each a child of the comparison, save what was finished before."""
+    before = comparisons.trainings(work.comparison_id, work.folder.name)
+    tags = {tracking.WORK: work.folder.name}
+    for title, (name, data.seed) in job.recipe.trainings().items():
+        known, finished = before.get(title, (None, False))
+        if finished:
+            continue
+        with tracking.run(title, again=known, parent=work.comparison_id, tags=tags) as run_id:
+            text = changed(job.text, only=name, seed=data.seed, seeds=1)
+            tracking.record(texts={tracking.RECIPE: text})
+            folder = work.folder / run_id
+            train_one(name, job.recipe, data, run_id, folder)
+        shutil.rmtree(folder)
+
+
+def next_steps(picture: str, recipe: Recipe) -> str:
     """The commands that come after a training."""
+    if recipe.comparison and recipe.only:
+        return f"""next, when the comparison is complete:
+  .venv/bin/python -m mnist_lightning.package --comparison {shlex.quote(recipe.comparison)}"""
     return f"""next:
   .venv/bin/mlflow ui --backend-store-uri {tracking.address()}
   .venv/bin/python -m mnist_lightning.serve

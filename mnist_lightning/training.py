@@ -1,17 +1,16 @@
 """One optimizer's training: from the first weights to a run in MLflow that tells all about it."""
 
 import logging
-import tempfile
-import time
 import warnings
 from pathlib import Path
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from mnist_lightning import mnist, provenance, tracking
+from mnist_lightning import cluster, mnist, provenance, tracking
 from mnist_lightning.assessment import Assessment, assess
 from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.model_card import card
@@ -19,12 +18,14 @@ from mnist_lightning.module import VALIDATION_ACCURACY, DigitClassifier, precisi
 from mnist_lightning.network import DigitNet
 from mnist_lightning.progress import TrainingProgress
 from mnist_lightning.recipe import Recipe
+from mnist_lightning.unfinished import Continuity
 
 
 def data_of(recipe: Recipe) -> MnistDataModule:
     """The data as a recipe wants them, not read yet."""
     augment = recipe.augmentation
-    return MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment, recipe.calm)
+    part = (cluster.rank(), cluster.size())
+    return MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment, recipe.calm, part)
 
 
 def classifier_of(network: DigitNet, recipe: Recipe, name: str) -> DigitClassifier:
@@ -32,28 +33,37 @@ def classifier_of(network: DigitNet, recipe: Recipe, name: str) -> DigitClassifi
     return DigitClassifier(network, recipe.optimizers[name], recipe.schedules[name], recipe.label_smoothing)
 
 
-def train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str) -> None:
-    """One optimizer's training with the seed of `data`, into the open run."""
-    L.seed_everything(data.seed, verbose=False)  # the same first weights for every optimizer
-    network = DigitNet(recipe.widths)
-    classifier = classifier_of(network, recipe, name)
+def train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str, folder: Path) -> None:
+    """One optimizer's training with the seed of `data`, into the open run; from where `folder` left off, if it did."""
     tracking.record(parameters=_parameters(name, recipe, data.seed))
     images, labels = data.training
     tracking.record_dataset(images.numpy(), labels.numpy(), "mnist-train", "training")
-    with tempfile.TemporaryDirectory() as scratch:
-        best = ModelCheckpoint(
-            scratch,
-            "best",
-            monitor=VALIDATION_ACCURACY,
-            mode="max",
-            enable_version_counter=False,
-        )
-        seconds = _fit(classifier, data, recipe.epochs, run_id, [best, averaging(recipe, data), TrainingProgress(name)])
+    network, best, seconds = fit(name, recipe, data, folder, tracking.logger(run_id))
+    tracking.record(files={tracking.CHECKPOINT: best})
+    found = assess(network, data)
+    tracking.record_model(network, (images[:2].float() / 255).numpy())
+    _record(found, network, seconds, name, data.seed, recipe)  # last: a run with these figures is whole
+
+
+def fit(
+    name: str, recipe: Recipe, data: MnistDataModule, folder: Path, logger: Logger | None = None
+) -> tuple[DigitNet, Path, float]:
+    """The best network of one optimizer's training, on the CPU; its checkpoint in `folder`, and the seconds it took.
+
+    Where several processes train together, each calls this, and process 0 alone has a checkpoint to read afterwards.
+    """
+    L.seed_everything(data.seed, verbose=False)  # the same first weights for every optimizer
+    network = DigitNet(recipe.widths)
+    classifier = classifier_of(network, recipe, name)
+    best = ModelCheckpoint(folder, "best", monitor=VALIDATION_ACCURACY, mode="max", enable_version_counter=False)
+    continuity = Continuity(folder)
+    callbacks = [best, averaging(recipe, data), cluster.Apart(), continuity]
+    _run(classifier, data, recipe.epochs, logger, callbacks + [TrainingProgress(name)] * (cluster.rank() == 0))
+    seconds = continuity.seconds
+    if cluster.rank() == 0:
         weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
         classifier.load_state_dict(weights["state_dict"])
-        tracking.record(files={tracking.CHECKPOINT: Path(best.best_model_path)})
-    _record(assess(network.cpu().eval(), data), network, seconds, name, data.seed, recipe)
-    tracking.record_model(network, (images[:2].float() / 255).numpy())
+    return network.cpu().eval(), Path(best.best_model_path), seconds
 
 
 def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str, seed: int, recipe: Recipe) -> None:
@@ -79,30 +89,32 @@ def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str
     tracking.record(metrics=metrics, figures=found.figures, texts={tracking.MODEL_CARD: told})
 
 
-def _fit(
-    classifier: DigitClassifier, data: MnistDataModule, epochs: int, run_id: str, callbacks: list[L.Callback]
-) -> float:
-    """Seconds that the training took, validation included."""
+def _run(
+    classifier: DigitClassifier,
+    data: MnistDataModule,
+    epochs: int,
+    logger: Logger | None,
+    callbacks: list[L.Callback],
+) -> None:
     trainer = L.Trainer(
         max_epochs=epochs,
         accelerator="auto",
-        devices=1,
+        **cluster.placement(),
         precision=precision(),
-        logger=tracking.logger(run_id),
+        logger=logger or False,
         callbacks=callbacks,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # only epochs are logged; a larger value would warn about short ones
     )
-    started = time.perf_counter()
+    last = next(callback.path for callback in callbacks if isinstance(callback, Continuity))
     try:
-        trainer.fit(classifier, datamodule=data)
+        trainer.fit(classifier, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
         if trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from stop
         raise
-    return time.perf_counter() - started
 
 
 def averaging(recipe: Recipe, data: MnistDataModule) -> EMAWeightAveraging:
@@ -135,5 +147,10 @@ def hush() -> None:
     """Silence what is not about this training: tips, and advice for data that is not in memory."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):  # the last one by way of mlflow
         logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.WARNING)
-    for text in (".*does not have many workers", ".*isinstance.treespec", ".*No complete tensor found"):
+    for text in (
+        ".*does not have many workers",
+        ".*isinstance.treespec",
+        ".*No complete tensor found",
+        ".*is not empty",
+    ):
         warnings.filterwarnings("ignore", message=text)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.recipe import Recipe, narrowed, read
+from mnist_lightning.recipe import Recipe, changed, differences, read, resumed
 
 PROJECT = Path(__file__).resolve().parent.parent
 FILES = sorted((PROJECT / "config").glob("*.yaml"))
@@ -45,7 +45,9 @@ def test_the_record_reads_back_as_the_same_recipe(tmp_path: Path) -> None:
 
 def test_a_run_gives_its_own_recipe_back() -> None:
     _, text = read(["--widths", "[8, 16]", "--seeds", "3"])
-    recipe, _ = read(["--like", "some-run", "--epochs", "1"], {"some-run": narrowed(text, "SGD", 2)}.__getitem__)
+    recipe, _ = read(
+        ["--like", "some-run", "--epochs", "1"], {"some-run": changed(text, only="SGD", seed=2, seeds=1)}.__getitem__
+    )
     assert (recipe.only, recipe.seed, recipe.seeds, recipe.widths, recipe.epochs) == ("SGD", 2, 1, [8, 16], 1)
 
 
@@ -64,6 +66,7 @@ def test_a_run_gives_its_own_recipe_back() -> None:
         (["--optimizers.Adam.init_args.momentum", "0.9"], ["momentum", "betas"]),
         (["--optimizers.Adam.init_args.lr", "fast"], ["fast"]),
         (["--optimizers.Adam.init_args.lr=-1"], ["optimizers.Adam", "-1"]),
+        (["--comparison", "it's"], ["comparison is", "it's"]),
         (["--schedules.SGD.warmup", "3"], ["warmup is 3"]),
         (["--schedules.SGD.decay", "steps"], ["steps", "cosine"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
@@ -79,6 +82,33 @@ def test_what_is_wrong_is_named_with_what_is_allowed(
     errors = capsys.readouterr().err
     assert all(word in errors for word in said), errors
     assert "Traceback" not in errors
+
+
+def test_recipes_differ_by_what_makes_trainings_incomparable() -> None:
+    _, text = read(["--epochs", "3"])
+    _, other = read(
+        ["--epochs", "4", "--only", "SGD", "--data_dir", "elsewhere", "--optimizers.SGD.init_args.lr", "0.5"]
+    )
+    assert differences(text, text) == []
+    assert differences(text, other) == ["optimizers.SGD.init_args.lr is 0.23, there 0.5", "epochs is 3, there 4"]
+
+
+def test_a_recipe_names_its_trainings() -> None:
+    recipe, _ = read(["--seed", "4", "--seeds", "2", "--only", "SGD"])
+    assert recipe.trainings() == {"SGD seed 4": ("SGD", 4), "SGD seed 5": ("SGD", 5)}
+    assert list(read([])[0].trainings()) == ["Adam", "SGD", "RMSprop"]
+
+
+def test_a_resumed_training_takes_no_other_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (resumed(["--epochs", "3"]), resumed(["--resume"]), resumed(["--resume", "some-run"])) == (
+        None,
+        "",
+        "some-run",
+    )
+    with pytest.raises(SystemExit) as exit_code:
+        resumed(["--resume", "--epochs", "3"])
+    assert exit_code.value.code == 2
+    assert "leave out --epochs 3" in capsys.readouterr().err
 
 
 def test_an_unknown_key_in_a_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

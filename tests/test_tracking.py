@@ -6,7 +6,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from mnist_lightning import tracking
+from mnist_lightning import comparisons, tracking
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_run_ends_as_what_it_was(store: str, happens: type[BaseException] | No
         with pytest.raises(happens):
             work()
     assert [mlflow.get_run(run_id).info.status for run_id in ids] == [status, status]
-    assert tracking.comparison_of(ids[1]) == ids[0]
+    assert comparisons.of_run(ids[1]) == ids[0]
 
 
 def test_candidates_are_ranked_by_validation_then_loss(store: str) -> None:
@@ -55,14 +55,14 @@ def test_candidates_are_ranked_by_validation_then_loss(store: str) -> None:
                 )
         with pytest.raises(KeyboardInterrupt), tracking.run("Adagrad"):
             raise KeyboardInterrupt
-        assert [found.optimizer for found in tracking.candidates(parent)] == ["RMSprop", "SGD", "Adam"]
+        assert [found.optimizer for found in comparisons.finished(parent)] == ["RMSprop", "SGD", "Adam"]
 
 
 def test_where_there_is_no_champion_the_way_out_is_named(store: str) -> None:
     with pytest.raises(tracking.TrackingError, match=r"no champion yet.*mnist_lightning\.train"):
         tracking.champion()
     with pytest.raises(tracking.TrackingError, match="knows no run 'nobody'"):
-        tracking.comparison_of("nobody")
+        comparisons.of_run("nobody")
 
 
 def test_a_server_that_is_not_there_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,14 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+import torch
+import yaml
 from conftest import PROJECT, Trained, verb
 from mlflow import MlflowClient
 
 from mnist_lightning import tracking
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 QUICK = ["--config", str(PROJECT / "config/quick.yaml")]
 
 
@@ -145,18 +148,68 @@ def test_ctrl_c_marks_the_runs_and_archives_nothing(mnist_folder: Path, tmp_path
     assert not (tmp_path / "store").exists()
 
 
+def test_killed_and_resumed_the_weights_end_the_same(mnist_folder: Path, tmp_path: Path) -> None:
+    recipe = yaml.safe_load((PROJECT / "config/quick.yaml").read_text())
+    del recipe["optimizers"]["RMSprop"]
+    recipe |= {"epochs": 2, "limit": 2000, "data_dir": str(mnist_folder), "augmentation": {"damage": 0.2}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    flags = ["--config", "recipe.yaml", "--model_store"]
+    whole = verb("train", *flags, "whole", "--only", "SGD", cwd=tmp_path, **ONE_THREAD)
+    assert whole.returncode == 0, whole.stderr
+    kill_after("SGD      epoch 1/2", [*flags, "store"], tmp_path)
+    resumed = verb("train", "--resume", cwd=tmp_path, **ONE_THREAD)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "Adam     epoch" not in resumed.stderr
+    assert "SGD      epoch 1/2" not in resumed.stderr
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs(["1"], order_by=["attributes.start_time"])
+    assert [run.info.run_name for run in runs] == ["optimizers", "SGD", "optimizers", "Adam", "SGD"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    one, other = (best_weights(tmp_path, run) for run in (runs[1], runs[4]))
+    for part in ("state_dict", "current_model_state"):  # the running mean, and the weights themselves
+        assert one[part].keys() == other[part].keys()
+        assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
+    chosen = json.loads((tmp_path / "store/mnist.json").read_text())
+    assert {run["optimizer"] for run in chosen["candidates"]} == {"Adam", "SGD"}
+
+
+def kill_after(said: str, flags: list[str], folder: Path) -> None:
+    """Start a training, and end it with SIGKILL in the epoch after the one of which it says something."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "mnist_lightning.train", *flags],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **ONE_THREAD},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert any(said in line for line in process.stderr)
+        while process.poll() is None and not list(folder.glob("checkpoints/*/*/last.ckpt")):
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+def best_weights(folder: Path, run: "mlflow.entities.Run") -> dict[str, dict[str, torch.Tensor]]:
+    """A run's best checkpoint."""
+    artifacts = folder / run.info.artifact_uri.removeprefix("file://")
+    return torch.load(artifacts / tracking.CHECKPOINT, weights_only=True)
+
+
 @pytest.mark.parametrize(
     ("environment", "flags", "said"),
     [
         ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, [], "127.0.0.1:9"),
         ({}, ["--epochs", "none"], "epochs"),
+        ({}, ["--resume"], "nothing to resume"),
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_error(
     environment: dict[str, str], flags: list[str], said: str, tmp_path: Path
 ) -> None:
     started = time.monotonic()
-    done = verb("train", *QUICK, *flags, cwd=tmp_path, **environment)
+    done = verb("train", *(flags if "--resume" in flags else [*QUICK, *flags]), cwd=tmp_path, **environment)
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,0 +1,69 @@
+"""The choice among a comparison's runs: how the optimizers stand, what is missing, and a table of it."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from mnist_lightning import comparisons, figures, tracking
+from mnist_lightning.comparisons import Candidate
+from mnist_lightning.module import VALIDATION_ACCURACY
+from mnist_lightning.ranking import Mean, verdict
+from mnist_lightning.recipe import read
+
+CURVES = ["train_loss", "validation_loss", VALIDATION_ACCURACY, "learning_rate", "gradient_norm"]
+Standings = Mapping[str, Sequence[Candidate]]
+
+
+def standings(comparison_id: str) -> Standings:
+    """Each optimizer's runs, best first; the optimizer of the highest mean validation accuracy first."""
+    runs: dict[str, list[Candidate]] = {}
+    for one in comparisons.newest(comparisons.finished(comparison_id)):
+        runs.setdefault(one.optimizer, []).append(one)
+
+    def merit(name: str) -> tuple[float, float]:
+        accuracies, losses = zip(*((one.validation_accuracy, one.validation_loss) for one in runs[name]), strict=True)
+        return statistics.fmean(accuracies), -statistics.fmean(losses)
+
+    return {name: runs[name] for name in sorted(runs, key=merit, reverse=True)}
+
+
+def missing(name: str) -> str:
+    """What the comparison that is shared by this name still lacks of its recipe, as a sentence; empty for nothing."""
+    comparison_id = comparisons.named(name)
+    recipe, _ = read(["--config", tracking.text(comparison_id, tracking.RECIPE)])
+    there = {(one.optimizer, one.seed) for one in comparisons.finished(comparison_id)}
+    stand = comparisons.statuses(comparison_id)
+    lacking = [title for title, training in recipe.trainings().items() if training not in there]
+    told = ", ".join(f"{title} ({stand.get(title, 'not begun')})" for title in lacking)
+    return told and f"comparison {name!r} is not complete: it lacks {told}"
+
+
+def curves(found: Standings) -> dict[str, dict[str, list[float]]]:
+    """Each optimizer's curves, of its best run."""
+    return {name: {curve: tracking.history(runs[0].run_id, curve) for curve in CURVES} for name, runs in found.items()}
+
+
+def crown(found: Standings) -> str:
+    """The winner becomes the champion, the curves of all go to the open run; the version of the registered model."""
+    tracking.record(figures={"comparison.png": figures.comparison_curves(curves(found))})
+    return tracking.crown(winner(found).run_id)
+
+
+def winner(found: Standings) -> Candidate:
+    """The best run of the best optimizer."""
+    return next(iter(found.values()))[0]
+
+
+def report(found: Standings) -> None:
+    """Print how the optimizers stand, and whether the lead is noise."""
+    table = Table("", "optimizer", "validation", "test", "seconds", "best run", title="best on validation first")
+    for place, (name, runs) in enumerate(found.items(), start=1):
+        means = [Mean.of([getattr(run, f"{part}_accuracy") for run in runs]) for part in ("validation", "final_test")]
+        seconds = statistics.fmean(run.seconds for run in runs)
+        table.add_row(str(place), name, *map(str, means), f"{seconds:.0f}", runs[0].run_id)
+    console = Console()
+    console.width = max(console.width, 100)  # run ids whole, in a pipe too
+    console.print(table)
+    print(verdict({name: [run.validation_accuracy for run in runs] for name, runs in found.items()}))
