@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mnist_lightning import deadline, worker
+from mnist_lightning import deadline, verdict, worker
 from mnist_lightning.metrics import Counts
 from mnist_lightning.network import DigitNet
 from mnist_lightning.pictures import BadPictureError
@@ -36,7 +36,7 @@ class DigitHandler:
         folder = Path(context.system_properties["model_dir"])
         weights = folder / context.manifest["model"]["serializedFile"]
         self.network = DigitNet.of(torch.load(weights, weights_only=True, map_location="cpu"))
-        self.fast = self.network.prepared()
+        self.fast, self.threshold = self.network.prepared(), self.network.threshold
         self.counts = Counts(getattr(context, "metrics", None))
         for size in range(1, WARM + 1):  # the first batch of each size costs ten times as much as the next
             self.inference(np.zeros((size, 28, 28), dtype=np.float32))
@@ -45,8 +45,9 @@ class DigitHandler:
     def handle(self, data: list[Item], context: Any) -> list[bytes]:
         """A batch of requests -> as many JSON bodies, in order. All pictures go through the network in one go."""
         requests = [self.preprocess(item, context, index) for index, item in enumerate(data)]
-        pictures = [picture for request in requests if isinstance(request, Request) for picture in request.pictures]
-        answers = answered(self.inference(np.stack(pictures))) if pictures else []
+        seen = [one for request in requests if isinstance(request, Request) for one in request.seen]
+        pictures = [one.picture for one in seen]
+        answers = verdict.answers(*self.inference(np.stack(pictures)), self.threshold, seen) if pictures else []
         self.counts.batch(len(data), answers)
         coming = iter(answers)
         return [self.postprocess(request, coming, context, index) for index, request in enumerate(requests)]
@@ -61,15 +62,10 @@ class DigitHandler:
         except Exception as error:  # the boundary: whatever one request does to us, its neighbours are answered
             return logged(error)
 
-    @torch.inference_mode()
-    def inference(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities."""
-        images = torch.from_numpy(pictures).unsqueeze(1)
+    def inference(self, pictures: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities of the digits, (B,) of being a digit at all."""
         # No larger parts than were warmed up: every size has kernels of its own, which stay in memory.
-        parts = [images[start : start + WARM] for start in range(0, len(images), WARM)]
-        logits = torch.cat([self.fast(part) for part in parts])
-        probabilities: NDArray[np.float32] = logits.softmax(dim=1).numpy()
-        return probabilities
+        return verdict.judged(self.fast, pictures, WARM)
 
     def postprocess(self, request: Request | Exception, answers: Iterator[Answer], context: Any, index: int) -> bytes:
         """A request and the answers to come -> its body, its status and its Content-Type."""
@@ -105,16 +101,6 @@ class DigitHandler:
             {**answer, "seen": picture, "explanation": share}
             for answer, picture, share in zip(answers, *rows, strict=True)
         ]
-
-
-def answered(probabilities: NDArray[np.float32]) -> list[Answer]:
-    """(B, 10) probabilities -> B answers, rounded to six digits."""
-    digits = probabilities.argmax(axis=1).tolist()
-    rows = probabilities.astype(np.float64).round(6).tolist()
-    return [
-        {"prediction": digit, "confidence": row[digit], "probabilities": row}
-        for digit, row in zip(digits, rows, strict=True)
-    ]
 
 
 def logged(error: Exception) -> InternalError:

@@ -29,6 +29,7 @@ BEST_VALIDATION_LOSS = "best_validation_loss"
 FINAL_TEST_ACCURACY = "final_test_accuracy"
 CALIBRATION_ERROR = "test_calibration_error"
 TEMPERATURE = "temperature"
+THRESHOLD = "is_digit_threshold"
 TRAINING_SECONDS = "training_seconds"
 CHECKPOINT = "checkpoints/best.ckpt"
 MODEL_URI = "model_uri"
@@ -52,6 +53,7 @@ class Candidate:
     final_test_accuracy: float
     seconds: float
     temperature: float  # that the logits are divided by for probabilities to be believed
+    is_digit_threshold: float  # below which a picture does not look like a digit
 
 
 def address() -> str:
@@ -152,7 +154,7 @@ def candidates(comparison_id: str) -> list[Candidate]:
         filter_string=f"tags.`mlflow.parentRunId` = '{comparison_id}' and attributes.status = 'FINISHED'",
         output_format="list",
     )
-    found = [_candidate(run) for run in runs if FINAL_TEST_ACCURACY in run.data.metrics]
+    found = [_candidate(run) for run in runs if {FINAL_TEST_ACCURACY, THRESHOLD} <= set(run.data.metrics)]
     return sorted(found, key=lambda c: (-c.validation_accuracy, c.validation_loss))
 
 
@@ -227,4 +229,5 @@ def _candidate(found: Run) -> Candidate:
         final_test_accuracy=metrics[FINAL_TEST_ACCURACY],
         seconds=metrics[TRAINING_SECONDS],
         temperature=metrics[TEMPERATURE],
+        is_digit_threshold=metrics[THRESHOLD],
     )

@@ -15,7 +15,7 @@ from itertools import product
 from rich.console import Console
 from rich.table import Table
 
-from mnist_lightning import figures, mnist, package, provenance, tracking
+from mnist_lightning import figures, mnist, package, provenance, rejection, tracking
 from mnist_lightning.module import VALIDATION_ACCURACY
 from mnist_lightning.ranking import Mean, verdict
 from mnist_lightning.recipe import Recipe, narrowed, read
@@ -76,10 +76,11 @@ def compare(recipe: Recipe, text: str) -> None:
     names = [recipe.only] if recipe.only else list(recipe.optimizers)
     with tracking.run(recipe.comparison) as comparison_id:
         tracking.record(texts={tracking.RECIPE: text})
+        lessons = rejection.lessons(data, recipe.outliers)
         for data.seed, name in product(range(recipe.seed, recipe.seed + recipe.seeds), names):
             with tracking.run(name if recipe.seeds == 1 else f"{name} seed {data.seed}") as run_id:
                 tracking.record(texts={tracking.RECIPE: narrowed(text, name, data.seed)})
-                train_one(name, recipe, data, run_id)
+                train_one(name, recipe, data, lessons, run_id)
         standings = _standings(tracking.candidates(comparison_id))
         tracking.record(figures={"comparison.png": figures.comparison_curves(_curves(standings))})
         winner = next(iter(standings.values()))[0]

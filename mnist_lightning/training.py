@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from mnist_lightning import mnist, provenance, tracking
+from mnist_lightning import mnist, provenance, rejection, tracking
 from mnist_lightning.assessment import Assessment, assess
 from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.model_card import card
@@ -19,6 +19,7 @@ from mnist_lightning.module import VALIDATION_ACCURACY, DigitClassifier, precisi
 from mnist_lightning.network import DigitNet
 from mnist_lightning.progress import TrainingProgress
 from mnist_lightning.recipe import Recipe
+from mnist_lightning.rejection import Lessons, Rejection
 
 
 def data_of(recipe: Recipe) -> MnistDataModule:
@@ -32,8 +33,8 @@ def classifier_of(network: DigitNet, recipe: Recipe, name: str) -> DigitClassifi
     return DigitClassifier(network, recipe.optimizers[name], recipe.schedules[name], recipe.label_smoothing)
 
 
-def train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str) -> None:
-    """One optimizer's training with the seed of `data`, into the open run."""
+def train_one(name: str, recipe: Recipe, data: MnistDataModule, lessons: Lessons, run_id: str) -> None:
+    """One optimizer's training with the seed of `data`, into the open run; then what is no digit, from `lessons`."""
     L.seed_everything(data.seed, verbose=False)  # the same first weights for every optimizer
     network = DigitNet(recipe.widths)
     classifier = classifier_of(network, recipe, name)
@@ -51,16 +52,29 @@ def train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str) -> 
         seconds = _fit(classifier, data, recipe.epochs, run_id, [best, averaging(recipe, data), TrainingProgress(name)])
         weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
         classifier.load_state_dict(weights["state_dict"])
+        found = assess(network.cpu().eval(), data)
+        network.judge = rejection.fit(network, lessons, data.seed)
+        torch.save({**weights, "state_dict": classifier.state_dict()}, best.best_model_path)
         tracking.record(files={tracking.CHECKPOINT: Path(best.best_model_path)})
-    _record(assess(network.cpu().eval(), data), network, seconds, name, data.seed, recipe)
+    refusing = rejection.measure(network, lessons, data.test)
+    _record(found, refusing, network, seconds, name, data.seed, recipe)
     tracking.record_model(network, (images[:2].float() / 255).numpy())
 
 
-def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str, seed: int, recipe: Recipe) -> None:
+def _record(
+    found: Assessment,
+    refusing: Rejection,
+    network: DigitNet,
+    seconds: float,
+    optimizer: str,
+    seed: int,
+    recipe: Recipe,
+) -> None:
     """What the best checkpoint is worth, into the open run, and its model card."""
     parameters = sum(weights.numel() for weights in network.parameters())
     told = card(
         found,
+        refusing,
         optimizer=optimizer,
         seed=seed,
         widths=recipe.widths,
@@ -75,6 +89,10 @@ def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str
         tracking.TEMPERATURE: found.temperature,
         tracking.FINAL_TEST_ACCURACY: found.test_accuracy,
         tracking.CALIBRATION_ERROR: found.calibration_error,
+        tracking.THRESHOLD: refusing.threshold,
+        "test_digits_refused": refusing.refused_digits,
+        "held_back_others_refused": refusing.refused_others,
+        "held_back_others_auroc": refusing.separation,
     }
     tracking.record(metrics=metrics, figures=found.figures, texts={tracking.MODEL_CARD: told})
 
@@ -116,7 +134,7 @@ def _parameters(name: str, recipe: Recipe, seed: int) -> dict[str, object]:
     made = recipe.optimizers[name]([torch.nn.Parameter(torch.zeros(1))])
     chosen = {f"optimizer.{key}": value for key, value in made.defaults.items()}
     schedule = {f"schedule.{key}": value for key, value in vars(recipe.schedules[name]).items()}
-    names = ("widths", "epochs", "calm", "batch_size", "label_smoothing", "averaging", "limit")
+    names = ("widths", "epochs", "calm", "batch_size", "label_smoothing", "averaging", "outliers", "limit")
     common = {key: getattr(recipe, key) for key in names}
     augmentation = {f"augmentation.{key}": value for key, value in vars(recipe.augmentation).items()}
     return {
