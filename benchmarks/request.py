@@ -23,10 +23,9 @@ import torch
 from ts.context import Context
 from ts.protocol import otf_message_handler
 
-from handlers.digit_handler import answered
-from mnist_lightning import archive, samples
+from mnist_lightning import archive, samples, verdict
 from mnist_lightning.pictures import decode
-from mnist_lightning.preprocessing import normalise
+from mnist_lightning.preprocessing import look
 from mnist_lightning.protocols import read
 from mnist_lightning.worker import Inbox
 
@@ -90,24 +89,31 @@ def budget(kind: str, size: int, options: argparse.Namespace) -> dict[str, float
     pixels = [decode(body) for body in bodies]
     network = archive.network(options.store / "mnist.mar")
     fast = network.prepared()
-    images = torch.from_numpy(np.stack([normalise(array) for array in pixels])).unsqueeze(1)
-    probabilities = fast(images).softmax(dim=1).numpy()
-    answers = [json.dumps(answer).encode() for answer in answered(probabilities)]
+    seen = [look(array) for array in pixels]
+    pictures = np.stack([one.picture for one in seen])
+    images = torch.from_numpy(pictures).unsqueeze(1)
+    found = verdict.judged(fast, pictures, size)
+
+    def told() -> list[bytes]:
+        return [json.dumps(answer).encode() for answer in verdict.answers(*found, network.threshold, seen)]
+
+    answers = told()
     message, plain = batch_message(bodies), otf_message_handler._retrieve_buffer
     steps: dict[str, Callable[[], object]] = {
         "socket, as TorchServe reads it": received(message, plain),
         "socket": received(message, Inbox().take),
         "decode": lambda: [decode(body) for body in bodies],
-        "normalise": lambda: [normalise(array) for array in pixels],
+        "normalise": lambda: [look(array) for array in pixels],
         "protocol, decode and normalise": lambda: [read({"body": body}, HEADERS) for body in bodies],
         "network, as it was trained": lambda: network(images),
         "network": lambda: fast(images),
-        "answer as JSON": lambda: [json.dumps(answer).encode() for answer in answered(probabilities)],
+        "network, and whether it is a digit": lambda: fast.judged(images),
+        "answer as JSON": told,
         "framing": written(answers),
     }
-    found = {name: microseconds(call, size, options.repeats) for name, call in steps.items()}
+    spent = {name: microseconds(call, size, options.repeats) for name, call in steps.items()}
     otf_message_handler._retrieve_buffer = plain
-    return found
+    return spent
 
 
 def main() -> int:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_lightning import deadline, worker
+from mnist_lightning import deadline, verdict, worker
 from mnist_lightning.metrics import Counts
-from mnist_lightning.model import Model, loaded, probabilities_of
+from mnist_lightning.model import WARM, Model, loaded
 from mnist_lightning.pictures import BadPictureError
 from mnist_lightning.protocols import Answer, Request, read
 from mnist_lightning.refusals import InternalError, TooManyPicturesError, UnexplainedError, told
@@ -52,8 +52,11 @@ class DigitHandler:
         if (model := self.renewal.pending()) is not None:
             self.take(model)
         requests = [self.preprocess(item, context, index) for index, item in enumerate(data)]
-        pictures = [picture for request in requests if isinstance(request, Request) for picture in request.pictures]
-        answers = answered(self.inference(np.stack(pictures))) if pictures else []
+        seen = [one for request in requests if isinstance(request, Request) for one in request.seen]
+        pictures = [one.picture for one in seen]
+        answers = (
+            verdict.answers(*self.inference(np.stack(pictures)), self.model.network.threshold, seen) if pictures else []
+        )
         self.counts.batch(len(data), answers)
         coming = iter(answers)
         return [self.postprocess(request, coming, context, index) for index, request in enumerate(requests)]
@@ -68,9 +71,9 @@ class DigitHandler:
         except Exception as error:  # the boundary: whatever one request does to us, its neighbours are answered
             return logged(error)
 
-    def inference(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities."""
-        return probabilities_of(self.model.fast, pictures)
+    def inference(self, pictures: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities of the digits, (B,) of being a digit at all."""
+        return verdict.judged(self.model.fast, pictures, WARM)
 
     def postprocess(self, request: Request | Exception, answers: Iterator[Answer], context: Any, index: int) -> bytes:
         """A request and the answers to come -> its body, its status and its Content-Type."""
@@ -106,16 +109,6 @@ class DigitHandler:
             {**answer, "seen": picture, "explanation": share}
             for answer, picture, share in zip(answers, *rows, strict=True)
         ]
-
-
-def answered(probabilities: NDArray[np.float32]) -> list[Answer]:
-    """(B, 10) probabilities -> B answers, rounded to six digits."""
-    digits = probabilities.argmax(axis=1).tolist()
-    rows = probabilities.astype(np.float64).round(6).tolist()
-    return [
-        {"prediction": digit, "confidence": row[digit], "probabilities": row}
-        for digit, row in zip(digits, rows, strict=True)
-    ]
 
 
 def bare(error: Exception) -> Exception:

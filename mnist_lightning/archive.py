@@ -21,6 +21,9 @@ def network(path: Path) -> DigitNet:
         raise ArchiveError(f"{path} does not exist; make it with: python -m mnist_lightning.package")
     try:
         with zipfile.ZipFile(path) as archive:
-            return DigitNet.of(torch.load(io.BytesIO(archive.read(WEIGHTS)), weights_only=True))
+            found = DigitNet.of(torch.load(io.BytesIO(archive.read(WEIGHTS)), weights_only=True))
     except (zipfile.BadZipFile, KeyError, RuntimeError) as error:
         raise ArchiveError(f"{path} does not hold this network: {str(error).splitlines()[0]}") from error
+    if found.judge is None:
+        raise ArchiveError(f"{path} knows nothing of what is no digit; train again: python -m mnist_lightning.train")
+    return found

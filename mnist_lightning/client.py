@@ -71,7 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
 def ask(
     picture: bytes, url: str = DEFAULT_URL, timeout: float = 10.0, token: str | None = None, *, explain: bool = False
 ) -> dict[str, Any]:
-    """The server's answer about a picture file's bytes: `prediction`, `confidence`, `probabilities`.
+    """The server's answer about a picture file's bytes: `prediction`, `confidence`, `probabilities`, `is_digit`.
+
+    Where it does not look like one digit, also `note`, which says so in a person's words.
 
     With `explain` also `seen`, 28 rows of 28 numbers from 0 to 255 as the network saw the picture, and `explanation`,
     as many numbers, positive where a pixel spoke for the answer.
@@ -124,10 +126,11 @@ def _message(body: object) -> object:
 
 
 def _told(name: str, answer: dict[str, Any], top: int) -> str:
-    """The digit, then the likeliest ones with a bar each."""
+    """The digit, what there is to note, then the likeliest ones with a bar each."""
     ranked = sorted(enumerate(answer["probabilities"]), key=lambda pair: -pair[1])[:top]
     rows = [f"  {digit}  {100 * share:6.2f} %  {'█' * round(30 * share)}".rstrip() for digit, share in ranked]
-    return "\n".join([f"{name}: {answer['prediction']}", *rows])
+    note = [f"  note: {answer['note']}"] if "note" in answer else []
+    return "\n".join([f"{name}: {answer['prediction']}", *note, *rows])
 
 
 def _one_to_ten(text: str) -> int:

@@ -26,13 +26,16 @@ class Candidate:
     final_test_accuracy: float
     seconds: float
     temperature: float  # that the logits are divided by for probabilities to be believed
+    is_digit_threshold: float  # below which a picture does not look like a digit
     started: int  # milliseconds since 1970
 
 
 def finished(comparison_id: str) -> list[Candidate]:
     """The finished runs of a comparison, best first: by validation accuracy, then by validation loss."""
     runs = _runs(f"tags.`mlflow.parentRunId` = '{comparison_id}' and attributes.status = 'FINISHED'")
-    found = [_candidate(run) for run in runs if tracking.FINAL_TEST_ACCURACY in run.data.metrics]
+    found = [
+        _candidate(run) for run in runs if {tracking.FINAL_TEST_ACCURACY, tracking.THRESHOLD} <= set(run.data.metrics)
+    ]
     return sorted(found, key=lambda c: (-c.validation_accuracy, c.validation_loss))
 
 
@@ -133,5 +136,6 @@ def _candidate(found: Run) -> Candidate:
         final_test_accuracy=metrics[tracking.FINAL_TEST_ACCURACY],
         seconds=metrics[tracking.TRAINING_SECONDS],
         temperature=metrics[tracking.TEMPERATURE],
+        is_digit_threshold=metrics[tracking.THRESHOLD],
         started=found.info.start_time,
     )

@@ -25,13 +25,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mnist_lightning import archive, client, figures, mnist
+from mnist_lightning import archive, client, figures, mnist, verdict
 from mnist_lightning.calibration import calibration_error
 from mnist_lightning.credentials import TokenError, chosen
-from mnist_lightning.preprocessing import BadPictureError, from_bytes
+from mnist_lightning.pictures import decode
+from mnist_lightning.preprocessing import BadPictureError, from_bytes, look
+from mnist_lightning.protocols import Answer
 from mnist_lightning.samples import Sample, SampleError, pictures, test_set
 
-Reader = Callable[[bytes], NDArray[np.float64]]  # a picture file -> (10,) probabilities; raises NoAnswerError
+Reader = Callable[[bytes], Answer]  # a picture file -> what a server answers; raises NoAnswerError
 NOTHING = np.zeros(10)  # what an unanswered picture's probabilities are
 
 
@@ -61,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def evaluate(samples: Sequence[Sample], read: Reader) -> tuple[dict[str, object], dict[str, Figure]]:
     """What became of the samples, as a report for JSON and as figures by file name."""
-    probabilities, refused = _answers(samples, read)
+    probabilities, notes, refused = _answers(samples, read)
     labels = np.array([sample.label for sample in samples])
     answers = np.where(probabilities.any(axis=1), probabilities.argmax(axis=1), -1)
     right = answers == labels
@@ -76,6 +78,8 @@ def evaluate(samples: Sequence[Sample], read: Reader) -> tuple[dict[str, object]
         "by_folder": _by_group(samples, right),
         "confusion": figures.count_confusions(labels[given], answers[given]).tolist(),
         "misread": {samples[int(i)].name: int(answers[i]) for i in given if not right[i]},
+        "no_digit": len(notes) / len(samples),
+        "notes": notes,
         "refused": refused,
     }
     return report, {
@@ -107,41 +111,45 @@ def _offline(store: Path) -> Reader:
     """Read with the archive's own weights, in this process."""
     network = archive.network(store / "mnist.mar")
 
-    def read(content: bytes) -> NDArray[np.float64]:
+    def read(content: bytes) -> Answer:
         try:
-            picture = torch.from_numpy(from_bytes(content))
+            seen = look(decode(content))
         except BadPictureError as error:
             raise NoAnswerError(str(error)) from error
-        with torch.inference_mode():
-            return np.asarray(network(picture[None, None])[0].double().softmax(dim=0).numpy())
+        found = verdict.judged(network, seen.picture[None], at_once=1)
+        return verdict.answers(*found, network.threshold, [seen])[0]
 
     return read
 
 
-def _asked(content: bytes, url: str, token: str | None) -> NDArray[np.float64]:
+def _asked(content: bytes, url: str, token: str | None) -> Answer:
     try:
-        return np.array(client.ask(content, url, token=token)["probabilities"])
+        return client.ask(content, url, token=token)
     except client.ClientError as error:
         if "no server at" in str(error):
             raise  # nor will there be one for the next picture
         raise NoAnswerError(str(error)) from error
 
 
-def _answers(samples: Sequence[Sample], read: Reader) -> tuple[NDArray[np.float64], dict[str, str]]:
-    """Probabilities (N, 10), rows of zeros for pictures without an answer, and what was said of those."""
+def _answers(samples: Sequence[Sample], read: Reader) -> tuple[NDArray[np.float64], dict[str, str], dict[str, str]]:
+    """Probabilities (N, 10), rows of zeros for pictures without an answer; the notes, and why there was no answer."""
+    notes: dict[str, str] = {}
     refused: dict[str, str] = {}
 
     def one(sample: Sample) -> NDArray[np.float64]:
         try:
-            return read(sample.content)
+            answer = read(sample.content)
         except NoAnswerError as error:
             refused[sample.name] = str(error)
             return NOTHING
+        if "note" in answer:
+            notes[sample.name] = answer["note"]
+        return np.array(answer["probabilities"])
 
     quiet = not sys.stderr.isatty()
     with ThreadPoolExecutor(8) as pool:
         done = track(pool.map(one, samples), "reading", len(samples), console=Console(stderr=True), disable=quiet)
-        return np.stack(list(done)), refused
+        return np.stack(list(done)), dict(sorted(notes.items())), refused
 
 
 def _by_group(samples: Sequence[Sample], right: NDArray[np.bool_]) -> dict[str, float]:
@@ -171,6 +179,7 @@ def _print(report: dict[str, object]) -> None:
         console.print(table)
     for name, reason in report["refused"].items():  # type: ignore[attr-defined]
         print(f"refused {name}: {reason}")
+    print(f"{100 * report['no_digit']:.2f} % do not look like one digit")  # type: ignore[operator]
     error = report["calibration_error"]
     calibrated = f", expected calibration error {100 * error:.2f} %" if isinstance(error, float) else ""
     print(f"{report['pictures']:,} pictures, accuracy {100 * report['accuracy']:.2f} %{calibrated}")  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""What the worker counts for Prometheus: digits and confidences, refusals by their type, the size of batches.
+"""What the worker counts for Prometheus: digits and confidences, what is none, refusals, batches.
 
 TorchServe carries a worker's metrics to its metrics port as one line of text for each change, which Java takes apart
 with a regular expression. So they are added up here and told once a second, whatever the load.
@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ts.metrics import caching_metric
@@ -21,8 +21,9 @@ EVERY = 1.0  # seconds
 # Lower bounds. TorchServe's histograms take no buckets of ours, and a line for each observation.
 CONFIDENCES = (0.0, 0.5, 0.9, 0.99)
 SIZES = (1, 2, 3, 5, 9, 17)
-PREDICTIONS, REFUSALS, BATCHES, MODEL = (
+PREDICTIONS, NO_DIGITS, REFUSALS, BATCHES, MODEL = (
     "mnist_predictions_total",
+    "mnist_no_digits_total",
     "mnist_refusals_total",
     "mnist_batches_total",
     "mnist_model",
@@ -51,13 +52,14 @@ class Counts:
             self._write(MetricTypes.GAUGE, [*former, ((MODEL, weights), 1)])
         self.weights = weights
 
-    def batch(self, size: int, answers: Iterable[Answer]) -> None:
+    def batch(self, size: int, answers: Sequence[Answer]) -> None:
         """A batch of `size` requests, and the answers about its pictures."""
         found = [
             (PREDICTIONS, str(answer["prediction"]), str(_floor(CONFIDENCES, answer["confidence"])))
             for answer in answers
         ]
-        self._add([*found, (BATCHES, str(_floor(SIZES, size)))])
+        noted = [(NO_DIGITS,) for answer in answers if "note" in answer]
+        self._add([*found, *noted, (BATCHES, str(_floor(SIZES, size)))])
 
     def refusal(self, error: Exception) -> None:
         """A request that got no prediction."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mnist_lightning.assessment import Assessment
+from mnist_lightning.rejection import Rejection
 
 CARD = """\
 # A reader of handwritten digits
@@ -10,13 +11,15 @@ CARD = """\
 {parameters:,} weights in {layers} convolutions (channels {widths}), trained with {optimizer}, seed {seed}.
 
 **For** pictures of one digit, 0 to 9, drawn or photographed, brought to MNIST's form by the preprocessing that
-the archive carries. **Not for** several digits in one picture, letters, or anything where a wrong digit does harm
-that nobody would notice.
+the archive carries. What looks like no digit, or like several, is told as such. **Not for** anything where a wrong
+digit does harm that nobody would notice.
 
 ## Data
 
 55,000 training images of MNIST and nothing else, changed at random as `recipe.yaml` says; 5,000 for validation,
 by which the checkpoint, the optimizer and the temperature are chosen; the official 10,000 test images only to report.
+What is no digit was learnt, by a part that leaves the ten digits' answers as they are, from pictures made by rule:
+letters and signs of fonts, scribbles, drawings, textures, noise, several digits, turned ones.
 
 ## Measured
 
@@ -26,6 +29,10 @@ by which the checkpoint, the optimizer and the temperature are chosen; the offic
 | accuracy on the validation images | {validation:.2f} % |
 | expected calibration error, test set | {calibration:.2f} % |
 | temperature that the logits are divided by | {temperature:.3f} |
+| digits of the test set refused as none | {refused_digits:.2f} % |
+| pictures of other things refused, held back from training | {refused_others:.1f} % |
+| area under the curve of these two | {separation:.4f} |
+| `is_digit` below which a picture is refused | {threshold:.3f} |
 | seconds of training | {seconds:.0f} |
 
 | digit | precision, % | recall, % |
@@ -34,7 +41,8 @@ by which the checkpoint, the optimizer and the temperature are chosen; the offic
 
 ## What it cannot do
 
-Anything that is no digit gets a digit for an answer. A picture cut to the ink on all sides shows no paper to tell
+Letters that many people write as others write a digit (O, I, l, S, Z, B, b, g, q and the like) pass for digits.
+A picture cut to the ink on all sides shows no paper to tell
 ink from. MNIST was written by Americans of the 1990s; habits of other countries are drawn onto a part of the training
 digits by rule, not learnt from people.
 
@@ -44,6 +52,7 @@ Made from commit {git_commit}.
 
 def card(
     assessment: Assessment,
+    refusing: Rejection,
     *,
     optimizer: str,
     seed: int,
@@ -64,6 +73,10 @@ def card(
         git_commit=git_commit,
         test=100 * assessment.test_accuracy,
         validation=100 * assessment.validation_accuracy,
+        refused_digits=100 * refusing.refused_digits,
+        refused_others=100 * refusing.refused_others,
+        separation=refusing.separation,
+        threshold=refusing.threshold,
         calibration=100 * assessment.calibration_error,
         temperature=assessment.temperature,
         digits="\n".join(f"| {digit} | {100 * p:.2f} | {100 * r:.2f} |" for digit, p, r in rows),

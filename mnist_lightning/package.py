@@ -27,8 +27,8 @@ NAME = "mnist"
 # The package as the archive carries it.
 SERVED_CODE = [
     *("__init__.py", "network.py", "pictures.py", "ink.py", "strokes.py", "preprocessing.py"),
-    *("refusals.py", "deadline.py", "tensors.py", "protocols.py", "explanation.py", "worker.py", "metrics.py"),
-    *("renewal.py", "model.py"),
+    *("refusals.py", "deadline.py", "tensors.py", "protocols.py", "verdict.py", "explanation.py", "worker.py"),
+    *("metrics.py", "renewal.py", "model.py"),
 ]
 
 
@@ -85,7 +85,10 @@ def archive(run_id: str, store: Path, parts: Path | None = None) -> Path:
     ranked = comparisons.finished(comparisons.of_run(run_id))
     chosen = next((found for found in ranked if found.run_id == run_id), None)
     if chosen is None:
-        raise PackagingError(f"run {run_id} did not finish, so there is nothing to archive; choose another")
+        raise PackagingError(
+            f"run {run_id} did not finish, or was never told what is no digit, so there is nothing to archive; "
+            f"choose another, or train it again: python -m mnist_lightning.train --like {run_id}"
+        )
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store, prefix=".packaging-") as scratch:
         folder = Path(scratch)
@@ -103,7 +106,7 @@ def describe(chosen: comparisons.Candidate, ranked: Sequence[comparisons.Candida
     """What mnist.json says of a run: its figures, and those of all that it was chosen from."""
     fields = ["optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy", "seconds"]
     return {
-        **{name: getattr(chosen, name) for name in [*fields[:5], "temperature"]},
+        **{name: getattr(chosen, name) for name in [*fields[:5], "temperature", "is_digit_threshold"]},
         "candidates": [{name: getattr(found, name) for name in fields} for found in ranked],
         "git_commit": tracking.tags(chosen.run_id).get("git_commit", "unknown"),
         "versions": provenance.versions(),
@@ -117,15 +120,13 @@ def _gather(chosen: comparisons.Candidate, folder: Path) -> Path:
     prefix = "network."
     weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     try:
-        DigitNet.of(weights)
+        network = DigitNet.of(weights).cooled(chosen.temperature)
     except RuntimeError as error:
         raise PackagingError(f"the weights of run {chosen.run_id} do not fit this network: {error}") from error
-    for name in ("head.weight", "head.bias"):  # logits / T, at no cost to the server
-        weights[name] = weights[name] / chosen.temperature
     ingredients = folder / "parts"
     package = ingredients / "code" / "mnist_lightning"
     package.mkdir(parents=True)
-    torch.save({name: tensor.contiguous() for name, tensor in weights.items()}, ingredients / "mnist.pt")
+    torch.save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, ingredients / "mnist.pt")
     for name in SERVED_CODE:
         shutil.copy(PROJECT / "mnist_lightning" / name, package)
     shutil.copy(PROJECT / "handlers" / "digit_handler.py", ingredients)

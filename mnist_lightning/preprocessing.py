@@ -6,6 +6,7 @@ to 20×20 with its aspect kept, its centre of mass in the middle of 28×28.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from mnist_lightning.ink import NO_INK, Pen, without_alpha
 from mnist_lightning.pictures import BadPictureError, Bytes, NoDigitError, decode, halvings, pixels
 from mnist_lightning.strokes import FAINT, Strokes
 
-__all__ = ["BadPictureError", "NoDigitError", "from_bytes", "to_mnist"]
+__all__ = ["BadPictureError", "NoDigitError", "Seen", "from_bytes", "look", "normalise", "to_mnist"]
 
 Floats = NDArray[np.float32]
 
@@ -25,6 +26,13 @@ FINE = 4  # strokes are measured and mended at four times MNIST's resolution
 ENOUGH = 2 * BOX * FINE  # longest side of a digit, in pixels, that leaves a reduction of two to come
 STROKE_THIN, STROKE_THICK = 1.9, 3.6  # 20 % and 95 % of MNIST's training digits, in MNIST's pixels
 LOOK = 256  # longest side, or a half of it, at which the digit is looked for
+
+
+class Seen(NamedTuple):
+    """What is seen in a picture."""
+
+    picture: Floats  # (28, 28) floats in [0, 1], white ink on black
+    digits: int  # that stand side by side in it; the picture shows them all
 
 
 def from_bytes(content: bytes) -> Floats:
@@ -39,17 +47,22 @@ def to_mnist(picture: Image.Image) -> Floats:
 
 def normalise(array: Bytes) -> Floats:
     """Pixels (grey, RGB or RGBA) -> (28, 28) floats in [0, 1]. Raises NoDigitError."""
+    return look(array).picture
+
+
+def look(array: Bytes) -> Seen:
+    """Pixels (grey, RGB or RGBA) -> the picture in MNIST's form, and how many digits it shows. Raises NoDigitError."""
     array = without_alpha(array)
     if array.shape == (SIDE, SIDE, 3) and (array == array[:, :, :1]).all():
         array = np.ascontiguousarray(array[:, :, 0])  # grey in colours, as a palette's are
     if in_mnist_form(array):
-        return array.astype(np.float32) / np.float32(255)
+        return Seen(array.astype(np.float32) / np.float32(255), 1)
     steps = halvings(array, LOOK)
     pen, ink = Pen.of(steps[-1])
     strokes = Strokes.of(ink)
     if array.shape[:2] == (SIDE, SIDE) and strokes.disturbed:
-        return _as_it_is(array)
-    return _centred(_with_usual_stroke(_scaled(_cropped(steps, pen, ink, strokes.kept))))
+        return Seen(_as_it_is(array), strokes.digits)
+    return Seen(_centred(_with_usual_stroke(_scaled(_cropped(steps, pen, ink, strokes.kept)))), strokes.digits)
 
 
 def _as_it_is(array: Bytes) -> Floats:

@@ -1,6 +1,6 @@
 """What a request says, in every form that is understood -> pictures; and answers in the form of the request.
 
-    a picture file               -> {"prediction", "confidence", "probabilities"}
+    a picture file               -> {"prediction", "confidence", "probabilities", "is_digit"}, and a "note" if need be
     multipart, a field a picture -> the same, or a list of them in the order of the fields
     {"image": PICTURE}           -> the same
     {"instances": [PICTURE, …]}  -> {"predictions": [the same, …]}          KServe's V1 protocol
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from mnist_lightning.pictures import BadPictureError, NotAPictureError
-from mnist_lightning.preprocessing import Floats, from_bytes, normalise
+from mnist_lightning.pictures import BadPictureError, NotAPictureError, decode
+from mnist_lightning.preprocessing import Floats, Seen, look
 from mnist_lightning.refusals import (
     BadBase64Error,
     BadJSONError,
@@ -37,16 +37,21 @@ MAX_PICTURES = 64  # of one request
 FORM_ENCODED = "application/x-www-form-urlencoded"
 WRAPPERS = ("b64", "image_bytes", "image", "data")
 JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{\[]")  # no picture file starts so
-Answer = Mapping[str, Any]  # prediction, confidence, probabilities
+Answer = Mapping[str, Any]  # prediction, confidence, probabilities, is_digit; a note where there is one to make
 Write = Callable[[Sequence[Answer]], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The pictures of one request, (28, 28) floats in [0, 1] each, and what makes its body of as many answers."""
+    """What is seen in the pictures of one request, and what makes its body of as many answers."""
 
-    pictures: list[Floats]
+    seen: list[Seen]
     write: Write
+
+    @property
+    def pictures(self) -> list[Floats]:
+        """(28, 28) floats in [0, 1] each."""
+        return [seen.picture for seen in self.seen]
 
 
 def read(parts: Mapping[str, object], headers: Mapping[str, object]) -> Request:
@@ -129,14 +134,15 @@ def _read_v2(body: dict[str, Any]) -> Request:
 
 def _written_v2(identity: str | None, answers: Sequence[Answer]) -> object:
     """The answers as tensors; the request's id comes back with them."""
-    outputs = [tensor_of(name, [answer[name] for answer in answers]) for name in answers[0]]
+    names = {name: None for answer in answers for name in answer}  # not each answer has a note
+    outputs = [tensor_of(name, [answer.get(name, "") for answer in answers]) for name in names]
     return {"model_name": MODEL, **({} if identity is None else {"id": identity}), "outputs": outputs}
 
 
 PROTOCOLS = {"image": _read_image, "instances": _read_v1, "inputs": _read_v2}
 
 
-def _each(name: str, values: Iterable[tuple[object, object]], count: int) -> list[Floats]:
+def _each(name: str, values: Iterable[tuple[object, object]], count: int) -> list[Seen]:
     """Every picture of a request; an error tells which it is about."""
     if count > MAX_PICTURES:
         raise TooManyPicturesError(f"{count:,} pictures in one request; at most {MAX_PICTURES} are read")
@@ -151,19 +157,19 @@ def _each(name: str, values: Iterable[tuple[object, object]], count: int) -> lis
     return pictures
 
 
-def _picture(value: object) -> Floats:
-    """Anything that may stand for one picture -> (28, 28). Raises BadPictureError."""
+def _picture(value: object) -> Seen:
+    """Anything that may stand for one picture -> what is seen in it. Raises BadPictureError."""
     if isinstance(value, bytes | bytearray):
-        return _picture(value.decode("ascii", "replace")) if value.startswith(b"data:") else from_bytes(bytes(value))
+        return _picture(value.decode("ascii", "replace")) if value.startswith(b"data:") else look(decode(bytes(value)))
     for _ in range(2):  # {"image_bytes": {"b64": …}} is the deepest that clients send
         if isinstance(value, dict):
             value = _unwrapped(value)
     if isinstance(value, np.ndarray):
-        return normalise(value)
+        return look(value)
     if isinstance(value, list):
-        return normalise(pixels_of(value))
+        return look(pixels_of(value))
     if isinstance(value, str):
-        return from_bytes(_decoded(value))
+        return look(decode(_decoded(value)))
     raise UnknownFormError(f"a picture is a text or a list, not {named(value)}")
 
 

@@ -48,6 +48,8 @@ class Recipe:
     """Part of each label spread over the ten digits, in [0, 1)."""
     averaging: float = 0.15
     """Part of the training over which the weights are averaged (a running mean takes their place), in [0, 1)."""
+    outliers: PositiveInt = 800
+    """Pictures of each kind of things that are no digits, to learn from what to refuse."""
     seed: NonNegativeInt = 0
     """Seed of the first weights, the order of the images and their augmentation."""
     seeds: PositiveInt = 1

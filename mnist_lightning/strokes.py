@@ -1,9 +1,11 @@
 """Finding the digit among all that is inked: specks, ruled paper and frames are no part of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_lightning.pictures import Bytes, NoDigitError
 
@@ -12,6 +14,8 @@ SURE, FAINT = 0.5, 0.25  # of the ink's strength: a stroke has sure ink somewher
 LEAST_RULED, LINE = 40, 0.8  # a smaller picture shows no ruled paper; part of the picture that a line crosses
 STRAY = 0.25  # of the largest stroke's area: what is smaller and touches the border belongs to something else
 SPECK = 0.05  # of the largest stroke's area: what is smaller is no part of the digit
+BESIDE = 0.25  # of the narrower one's width: pieces that share more columns than that make one digit
+TALL, ROWS, LARGE = 0.5, 0.3, 0.2  # of the tallest digit's height, the same, the largest one's area: what is another
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Strokes:
 
     kept: Bytes  # (h, w), 1 in the digit, 0 elsewhere
     disturbed: bool  # other ink besides, many pieces, or ink from one side of the picture to the other
+    digits: int  # that stand side by side
 
     @classmethod
     def of(cls, ink: Bytes) -> "Strokes":
@@ -40,7 +45,28 @@ class Strokes:
         sides = np.asarray(touches[:, kept].any(axis=1))
         specks = count - 1 > np.count_nonzero(area >= SPECK * largest)
         disturbed = bool(specks or np.count_nonzero(kept) > 2 or (sides[:2] & sides[2:]).any())
-        return cls(faint if kept[1:].all() else kept.astype(np.uint8)[labels], disturbed)
+        digits = side_by_side(stats[kept]) if np.count_nonzero(kept) > 1 else 1
+        return cls(faint if kept[1:].all() else kept.astype(np.uint8)[labels], disturbed, digits)
+
+
+def side_by_side(pieces: NDArray[np.integer[Any] | np.floating[Any]]) -> int:
+    """How many digits pieces of ink make, (n, 5) as left, top, width, height, area.
+
+    A digit's own pieces stand over one another, as the bar of a 5 over its belly, or are much smaller than the rest.
+    """
+    digits: list[list[int]] = []  # left, right, top, bottom, area
+    for left, top, width, height, area in pieces[np.argsort(pieces[:, 0])].tolist():
+        piece = [left, left + width, top, top + height, area]
+        before = digits[-1] if digits else piece
+        if digits and min(before[1], piece[1]) - left > BESIDE * min(before[1] - before[0], width):
+            right, low, ink = max(before[1], piece[1]), max(before[3], piece[3]), before[4] + area
+            digits[-1] = [before[0], right, min(before[2], top), low, ink]
+        else:
+            digits.append(piece)
+    _, _, tops, bottoms, areas = np.array(digits).T
+    tallest = (bottoms - tops).max()
+    whole = (bottoms - tops >= TALL * tallest) & (areas >= LARGE * areas.max())
+    return int(whole.sum()) if bottoms[whole].min() - tops[whole].max() >= ROWS * tallest else 1
 
 
 def _without_lines(ink: Bytes) -> Bytes:

@@ -54,7 +54,7 @@ def pictures_of(tensor: Mapping[str, Any]) -> list[str] | list[Bytes]:
 def tensor_of(name: str, values: Sequence[Any]) -> dict[str, object]:
     """One value, or one list of them, for each picture -> an output tensor, N first, its data flat."""
     array = np.asarray(values)
-    datatype = "INT64" if array.dtype.kind == "i" else "FP32"
+    datatype = {"i": "INT64", "U": "BYTES"}.get(array.dtype.kind, "FP32")
     return {"name": name, "shape": list(array.shape), "datatype": datatype, "data": array.ravel().tolist()}
 
 

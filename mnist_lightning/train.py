@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mnist_lightning import choice, cluster, comparisons, mnist, package, provenance, tracking, unfinished
+from mnist_lightning import choice, cluster, comparisons, mnist, package, provenance, rejection, tracking, unfinished
 from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.recipe import Recipe, changed, differences, read, resumed
 from mnist_lightning.training import data_of, fit, hush, train_one
@@ -167,6 +167,7 @@ def _joined(name: str, text: str) -> str:
 def _train_all(job: Job, data: MnistDataModule, work: unfinished.Work) -> None:
     """Every optimizer with every seed, each a child of the comparison, save what was finished before."""
     before = comparisons.trainings(work.comparison_id, work.folder.name)
+    lessons = rejection.lessons(data, job.recipe.outliers)
     tags = {tracking.WORK: work.folder.name}
     for title, (name, data.seed) in job.recipe.trainings().items():
         known, finished = before.get(title, (None, False))
@@ -176,7 +177,7 @@ def _train_all(job: Job, data: MnistDataModule, work: unfinished.Work) -> None:
             text = changed(job.text, only=name, seed=data.seed, seeds=1)
             tracking.record(texts={tracking.RECIPE: text})
             folder = work.folder / run_id
-            train_one(name, job.recipe, data, run_id, folder)
+            train_one(name, job.recipe, data, lessons, run_id, folder)
         shutil.rmtree(folder)
 
 

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from mnist_lightning import cluster, mnist, provenance, tracking
+from mnist_lightning import cluster, mnist, provenance, rejection, tracking
 from mnist_lightning.assessment import Assessment, assess
 from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.model_card import card
@@ -18,6 +18,7 @@ from mnist_lightning.module import VALIDATION_ACCURACY, DigitClassifier, precisi
 from mnist_lightning.network import DigitNet
 from mnist_lightning.progress import TrainingProgress
 from mnist_lightning.recipe import Recipe
+from mnist_lightning.rejection import Lessons, Rejection
 from mnist_lightning.unfinished import Continuity
 
 
@@ -33,16 +34,21 @@ def classifier_of(network: DigitNet, recipe: Recipe, name: str) -> DigitClassifi
     return DigitClassifier(network, recipe.optimizers[name], recipe.schedules[name], recipe.label_smoothing)
 
 
-def train_one(name: str, recipe: Recipe, data: MnistDataModule, run_id: str, folder: Path) -> None:
-    """One optimizer's training with the seed of `data`, into the open run; from where `folder` left off, if it did."""
+def train_one(name: str, recipe: Recipe, data: MnistDataModule, lessons: Lessons, run_id: str, folder: Path) -> None:
+    """One optimizer's training with the seed of `data`, into the open run; then what is no digit, from `lessons`.
+
+    It goes on from where `folder` left off, if it did.
+    """
     tracking.record(parameters=_parameters(name, recipe, data.seed))
     images, labels = data.training
     tracking.record_dataset(images.numpy(), labels.numpy(), "mnist-train", "training")
     network, best, seconds = fit(name, recipe, data, folder, tracking.logger(run_id))
-    tracking.record(files={tracking.CHECKPOINT: best})
     found = assess(network, data)
+    network.judge = rejection.fit(network, lessons, data.seed)
+    tracking.record(files={tracking.CHECKPOINT: _judged(network, best)})
     tracking.record_model(network, (images[:2].float() / 255).numpy())
-    _record(found, network, seconds, name, data.seed, recipe)  # last: a run with these figures is whole
+    refusing = rejection.measure(network, lessons, data.test)
+    _record(found, refusing, network, seconds, name, data.seed, recipe)  # last: a run with these figures is whole
 
 
 def fit(
@@ -66,11 +72,29 @@ def fit(
     return network.cpu().eval(), Path(best.best_model_path), seconds
 
 
-def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str, seed: int, recipe: Recipe) -> None:
+def _judged(network: DigitNet, best: Path) -> Path:
+    """The best checkpoint with the network's judge in it; in a file of its own, as a training may be resumed."""
+    path = best.parent / "judged" / best.name
+    path.parent.mkdir(exist_ok=True)
+    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+    torch.save({**torch.load(best, weights_only=True, map_location="cpu"), "state_dict": weights}, path)
+    return path
+
+
+def _record(
+    found: Assessment,
+    refusing: Rejection,
+    network: DigitNet,
+    seconds: float,
+    optimizer: str,
+    seed: int,
+    recipe: Recipe,
+) -> None:
     """What the best checkpoint is worth, into the open run, and its model card."""
     parameters = sum(weights.numel() for weights in network.parameters())
     told = card(
         found,
+        refusing,
         optimizer=optimizer,
         seed=seed,
         widths=recipe.widths,
@@ -85,6 +109,10 @@ def _record(found: Assessment, network: DigitNet, seconds: float, optimizer: str
         tracking.TEMPERATURE: found.temperature,
         tracking.FINAL_TEST_ACCURACY: found.test_accuracy,
         tracking.CALIBRATION_ERROR: found.calibration_error,
+        tracking.THRESHOLD: refusing.threshold,
+        "test_digits_refused": refusing.refused_digits,
+        "held_back_others_refused": refusing.refused_others,
+        "held_back_others_auroc": refusing.separation,
     }
     tracking.record(metrics=metrics, figures=found.figures, texts={tracking.MODEL_CARD: told})
 
@@ -128,7 +156,7 @@ def _parameters(name: str, recipe: Recipe, seed: int) -> dict[str, object]:
     made = recipe.optimizers[name]([torch.nn.Parameter(torch.zeros(1))])
     chosen = {f"optimizer.{key}": value for key, value in made.defaults.items()}
     schedule = {f"schedule.{key}": value for key, value in vars(recipe.schedules[name]).items()}
-    names = ("widths", "epochs", "calm", "batch_size", "label_smoothing", "averaging", "limit")
+    names = ("widths", "epochs", "calm", "batch_size", "label_smoothing", "averaging", "outliers", "limit")
     common = {key: getattr(recipe, key) for key in names}
     augmentation = {f"augmentation.{key}": value for key, value in vars(recipe.augmentation).items()}
     return {

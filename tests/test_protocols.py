@@ -118,7 +118,7 @@ def test_pictures_keep_their_order() -> None:
 
 
 ANSWERS = [
-    {"prediction": digit, "confidence": 1.0, "probabilities": [float(n == digit) for n in range(10)]}
+    {"prediction": digit, "confidence": 1.0, "probabilities": [float(n == digit) for n in range(10)], "is_digit": 0.5}
     for digit in (3, 5)
 ]
 
@@ -139,6 +139,10 @@ def test_answers_as_tensors() -> None:
     assert (outputs["confidence"]["shape"], outputs["confidence"]["datatype"]) == ([2], "FP32")
     assert outputs["probabilities"]["shape"] == [2, 10]
     assert outputs["probabilities"]["data"] == ANSWERS[0]["probabilities"] + ANSWERS[1]["probabilities"]
+    assert outputs["is_digit"] == {"name": "is_digit", "shape": [2], "datatype": "FP32", "data": [0.5, 0.5]}
+    noted = read(body(asked), {}).write([ANSWERS[0], {**ANSWERS[1], "note": "none"}])
+    assert "note" not in outputs
+    assert noted["outputs"][-1] == {"name": "note", "shape": [2], "datatype": "BYTES", "data": ["", "none"]}  # type: ignore[index]
     assert "id" not in read(SEVERAL["v2, BYTES"], {}).write(ANSWERS)  # type: ignore[operator]
 
 

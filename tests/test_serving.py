@@ -139,7 +139,7 @@ def test_the_client_goes_on_after_a_bad_file(server: Server, picture: Path, tmp_
 def test_the_client_draws_what_spoke_for_the_answer(server: Server, picture: Path, tmp_path: Path) -> None:
     done = verb("client", "--explain", str(tmp_path / "why.png"), "--json", "--url", server.url, str(picture))
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)) == {"picture", "prediction", "confidence", "probabilities"}
+    assert set(json.loads(done.stdout)) == {"picture", "prediction", "confidence", "probabilities", "is_digit"}
     with Image.open(tmp_path / "why.png") as drawn:
         pixels = np.asarray(drawn.convert("RGB")).astype(int)
     red, blue = (pixels[..., 0] - pixels[..., 2] > 60).sum(), (pixels[..., 2] - pixels[..., 0] > 60).sum()
