@@ -51,6 +51,7 @@ def test_candidates_are_ranked_by_validation_then_loss(store: str) -> None:
                         tracking.FINAL_TEST_ACCURACY: test,
                         tracking.TRAINING_SECONDS: 1,
                         tracking.TEMPERATURE: 1.1,
+                        tracking.THRESHOLD: 0.3,
                     },
                 )
         with pytest.raises(KeyboardInterrupt), tracking.run("Adagrad"):
