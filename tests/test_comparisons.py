@@ -183,7 +183,9 @@ def test_a_comparison_is_of_one_recipe(
 
 def finished_run(parent: str, optimizer: str, accuracy: float) -> str:
     with tracking.run(optimizer, parent=parent) as run_id:
-        metrics = dict.fromkeys((tracking.TRAINING_SECONDS, tracking.TEMPERATURE, tracking.FINAL_TEST_ACCURACY), 1.0)
+        metrics = dict.fromkeys(
+            (tracking.TRAINING_SECONDS, tracking.TEMPERATURE, tracking.THRESHOLD, tracking.FINAL_TEST_ACCURACY), 1.0
+        )
         found = {tracking.BEST_VALIDATION_ACCURACY: accuracy, tracking.BEST_VALIDATION_LOSS: 0.1}
         tracking.record(parameters={"optimizer": optimizer, "seed": 0}, metrics={**metrics, **found})
     return run_id
