@@ -201,8 +201,9 @@ def test_a_pen_s_pressure_is_its_width(visit: Visit) -> None:
 
 
 INKED = """() => {
-  const pad = document.getElementById("pad");
-  const column = pad.getContext("2d").getImageData(pad.width / 2, 0, 1, pad.height).data;
+  const pad = document.getElementById("pad"), copy = new OffscreenCanvas(1, pad.height).getContext("2d");
+  copy.drawImage(pad, -pad.width / 2, 0);
+  const column = copy.getImageData(0, 0, 1, pad.height).data;
   return column.filter((value, at) => at % 4 === 3 && value > 127).length;
 }"""
 
@@ -218,7 +219,9 @@ def test_the_network_s_view_and_what_spoke_for_its_answer(visit: Visit) -> None:
 
 
 COLOURS = """(id) => {
-  const data = document.getElementById(id).getContext("2d").getImageData(0, 0, 28, 28).data;
+  const copy = new OffscreenCanvas(28, 28).getContext("2d");
+  copy.drawImage(document.getElementById(id), 0, 0);
+  const data = copy.getImageData(0, 0, 28, 28).data;
   const pixels = Array.from({length: 784}, (_, at) => [data[4 * at], data[4 * at + 2]]);
   const kinds = [([r, b]) => r + b > 200, ([r, b]) => r > b + 40, ([r, b]) => b > r + 40];
   return kinds.map((is) => pixels.filter(is).length);
