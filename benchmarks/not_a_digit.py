@@ -12,11 +12,9 @@ import argparse
 import gzip
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -26,33 +24,17 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import strangers
-from mnist_lightning import archive, outliers, rejection
+from benchmarks.tellers import OWN, Score, all_ways, judged
+from mnist_lightning import archive, rejection
 from mnist_lightning.datamodule import MnistDataModule
-from mnist_lightning.network import DigitNet
 from mnist_lightning.pictures import NoDigitError
 from mnist_lightning.preprocessing import BadPictureError, from_bytes, normalise
 from mnist_lightning.samples import SampleError, pictures
 
 FASHION = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
-OWN = "the archive's own judge"
-EACH = 800  # outliers of a kind, as config/train.yaml has it
 REFUSED = -np.inf  # what preprocessing refuses, beside any score
 Scores = NDArray[np.float64]
 Report = dict[str, Any]
-Score = Callable[[torch.Tensor], torch.Tensor]  # (B, 1, 28, 28) pictures -> (B,), high for digits
-# Other judges of the same network: rejection.py with these in place of its own.
-TRIED: Mapping[str, Mapping[str, object]] = {
-    "learnt alone, no energy": {"rejection.SPREAD": 0.0},
-    "half the energy": {"rejection.SPREAD": 1.75},
-    "twice the energy": {"rejection.SPREAD": 7.0},
-    "64 units, 6 passes": {"rejection.HIDDEN": 64, "rejection.PASSES": 6},
-    "damaged digits count as digits": {"rejection.HANDS": rejection.Augmentation()},
-    "no digits of other hands": {"rejection.HANDS": rejection.Augmentation(0, 0, 0, 0)},
-    "letters and signs only": {
-        "outliers.DRAWN": {name: outliers.DRAWN[name] for name in ("letter", "word", "sign", "other script")},
-        "outliers.of_digits": lambda *_: {},
-    },
-}
 GROUPS = {
     "letters": ["letters by hand"],
     "look-alikes": ["look-alikes by hand"],
@@ -80,7 +62,7 @@ def main() -> int:
     others = dict(_others(data, options.each))
     validation = rejection.lessons(data, 1).held_digits.float() / 255
     report = {}
-    for name, score in (_all_ways(network, data) if options.tried else {OWN: _judged(network)}).items():
+    for name, score in (all_ways(network, data) if options.tried else {OWN: judged(network)}).items():
         threshold = float(np.quantile(_scores(score, validation), rejection.REFUSED))
         report[name] = _measured(score, threshold, digits, others)
     _print(report[OWN])
@@ -154,44 +136,6 @@ def _compare(report: Mapping[str, Report]) -> None:
     Console(width=150).print(table)
 
 
-def _judged(network: DigitNet) -> Score:
-    return lambda images: network.judged(images)[1]
-
-
-def _all_ways(network: DigitNet, data: MnistDataModule) -> dict[str, Score]:
-    ways: dict[str, Score] = {
-        OWN: _judged(network),
-        "largest softmax": lambda images: network(images).softmax(dim=1).amax(dim=1),
-        "energy": lambda images: network(images).logsumexp(dim=1),
-        "distance to the digits' means": _distance(network, data),
-    }
-    for name, instead in TRIED.items():
-        with ExitStack() as stack:
-            for target, value in instead.items():
-                stack.enter_context(patch(f"mnist_lightning.{target}", value))
-            made = DigitNet.of(network.state_dict())
-            made.judge = rejection.fit(made, rejection.lessons(data, EACH), 0)
-        ways[name] = _judged(made)
-    return ways
-
-
-@torch.inference_mode()
-def _distance(network: DigitNet, data: MnistDataModule, count: int = 20_000) -> Score:
-    """Mahalanobis' distance to the nearest of the ten means of the last features, all with one covariance."""
-    images, labels = data.training[0][:count].float() / 255, data.training[1][:count]
-    features = torch.cat([network.penultimate(part) for part in torch.split(images, 500)])
-    means = torch.stack([features[labels == digit].mean(dim=0) for digit in range(10)])
-    rest = features - means[labels]
-    spread = rest.T @ rest / len(rest)
-    inverse = torch.linalg.inv(spread + 1e-3 * spread.diagonal().mean() * torch.eye(len(spread)))
-
-    def score(images: torch.Tensor) -> torch.Tensor:
-        away = network.penultimate(images)[:, None] - means
-        return -torch.einsum("bdf,fg,bdg->bd", away, inverse, away).amin(dim=1)
-
-    return score
-
-
 def _drawn(folder: Path | None) -> dict[str, torch.Tensor]:
     found: dict[str, list[NDArray[np.float32]]] = {}
     for sample in pictures(folder) if folder else ():
@@ -230,3 +174,7 @@ def _seen(sent: Iterator[NDArray[np.uint8]]) -> tuple[torch.Tensor, int]:
 def _scores(score: Score, images: torch.Tensor) -> Scores:
     parts = [score(part).double().numpy() for part in torch.split(images, 500)]
     return np.concatenate(parts) if parts else np.zeros(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
