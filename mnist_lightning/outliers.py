@@ -129,7 +129,7 @@ DRAWN: Mapping[str, Make] = {
 
 
 def of_digits(images: Bytes, labels: NDArray[np.int64]) -> Mapping[str, Make]:
-    """What is no digit though made of digits, (N, 28, 28) in MNIST's form: several, turned, cut."""
+    """What is no digit though made of digits, (N, 28, 28) in MNIST's form: several, turned, crossed out."""
 
     def any_of(dice: Generator, allowed: str = DIGITS) -> Bytes:
         while True:
