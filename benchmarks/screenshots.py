@@ -8,7 +8,6 @@ Starts the model server, the page's and Chromium. Writes docs/draw-WIDTH-SCHEME.
 import argparse
 import io
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
