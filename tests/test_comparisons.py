@@ -205,6 +205,7 @@ def test_what_is_missing_is_told(client: MlflowClient, tmp_path: Path, capsys: p
     finished_run(parent, "SGD", 0.99)
     with pytest.raises(ValueError, match="never mind"), tracking.run("Adam", parent=parent):
         raise ValueError("never mind")
+    capsys.readouterr()  # where MLflow says that its runs are to be seen
     assert package.main(["--comparison", "half", "--store", str(tmp_path / "store")]) == 1
     said = capsys.readouterr()
     assert "it lacks Adam (FAILED), RMSprop (not begun)" in said.err

@@ -37,6 +37,9 @@ def digits(answers: list[dict[str, object]]) -> list[int]:
     return [int(str(answer["prediction"])) for answer in answers]
 
 
+JUDGED = {"is_digit", "note"}  # what this project's server alone says besides
+
+
 def same(one: dict[str, object], other: dict[str, object]) -> bool:
     return one["prediction"] == other["prediction"] and one["probabilities"] == pytest.approx(
         other["probabilities"], abs=1e-4
@@ -53,7 +56,7 @@ def test_the_peers_answer_is_the_servers(
 ) -> None:
     for picture, answer in zip(pictures, answers, strict=True):
         told = ask(picture, server.url)
-        assert list(told) == list(answer)
+        assert set(told) - JUDGED == set(answer)
         assert same(told, answer)
 
 
@@ -70,7 +73,7 @@ def test_it_reads_as_the_network_does_and_leaves_nothing(
         told = requests.post(target.url, target.bodies[0], headers=headers, timeout=30).json()
     while not isinstance(told, dict) or "predictions" in told:  # the peer's own wrapping
         told = told["predictions"] if isinstance(told, dict) else told[0]
-    assert set(told) == set(answers[0])
+    assert set(told) - JUDGED == set(answers[0])
     assert same(told, answers[0]) == peer.reads
     assert [process for process in family if alive(process)] == []
     with pytest.raises(requests.ConnectionError):
