@@ -54,9 +54,7 @@ class DigitHandler:
         requests = [self.preprocess(item, context, index) for index, item in enumerate(data)]
         seen = [one for request in requests if isinstance(request, Request) for one in request.seen]
         pictures = [one.picture for one in seen]
-        answers = (
-            verdict.answers(*self.inference(np.stack(pictures)), self.model.network.threshold, seen) if pictures else []
-        )
+        answers = verdict.answers(*self.inference(np.stack(pictures)), self.model.threshold, seen) if pictures else []
         self.counts.batch(len(data), answers)
         coming = iter(answers)
         return [self.postprocess(request, coming, context, index) for index, request in enumerate(requests)]

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
+from mnist_lightning.configuration import WEIGHTS
 from mnist_lightning.network import DigitNet
-
-WEIGHTS = "mnist.pt"
 
 
 class ArchiveError(RuntimeError):

@@ -9,6 +9,7 @@ from mnist_lightning import machine
 
 PROJECT = Path(__file__).resolve().parent.parent
 LOOPBACK = "127.0.0.1"
+ARCHIVE, WEIGHTS = "mnist.mar", "mnist.pt"  # the archive in a store, and the network's weights in the archive
 # Ports beside the inference port, by the name of their address in TorchServe's configuration.
 OFFSETS = {"inference": 0, "management": 1, "metrics": 2}
 GRPC_OFFSETS = {"grpc_inference": -1010, "grpc_management": -1009}

@@ -27,6 +27,7 @@ from rich.table import Table
 
 from mnist_lightning import archive, client, figures, mnist, verdict
 from mnist_lightning.calibration import calibration_error
+from mnist_lightning.configuration import ARCHIVE
 from mnist_lightning.credentials import TokenError, chosen
 from mnist_lightning.pictures import decode
 from mnist_lightning.preprocessing import BadPictureError, from_bytes, look
@@ -109,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _offline(store: Path) -> Reader:
     """Read with the archive's own weights, in this process."""
-    network = archive.network(store / "mnist.mar")
+    network = archive.network(store / ARCHIVE)
 
     def read(content: bytes) -> Answer:
         try:

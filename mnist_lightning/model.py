@@ -1,5 +1,6 @@
 """A file of weights -> a model that is ready to answer. Apart from the handler, whose file may have but one class."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +16,19 @@ WARM = 32  # pictures, model-config.yaml's batchSize; more at once would have ke
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network, a copy of it made fast, and the first digits of its weights' SHA-256."""
+    """A network, a copy of it made fast, what it refuses, and the first digits of its weights' SHA-256."""
 
     network: DigitNet
     fast: DigitNet
+    threshold: float  # DigitNet.threshold, which is not worked out for every batch
     name: str
 
 
 def loaded(weights: Path) -> Model:
     """The model of a file, warm: the first batch of each size costs ten times as much as the next."""
-    network = DigitNet.of(torch.load(weights, weights_only=True, map_location="cpu"))
-    model = Model(network, network.prepared(), digest(weights.read_bytes()))
+    content = weights.read_bytes()  # once: the file may be replaced at any time, and the name is that of these weights
+    network = DigitNet.of(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
+    model = Model(network, network.prepared(), network.threshold, digest(content))
     for size in range(1, WARM + 1):
         verdict.judged(model.fast, np.zeros((size, 28, 28), dtype=np.float32), WARM)
     return model

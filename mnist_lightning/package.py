@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 
 from mnist_lightning import choice, comparisons, provenance, tracking
+from mnist_lightning.configuration import PROJECT, WEIGHTS
 from mnist_lightning.network import DigitNet
 
-PROJECT = Path(__file__).resolve().parent.parent
 NAME = "mnist"
 # The package as the archive carries it.
 SERVED_CODE = [
@@ -126,7 +126,7 @@ def _gather(chosen: comparisons.Candidate, folder: Path) -> Path:
     ingredients = folder / "parts"
     package = ingredients / "code" / "mnist_lightning"
     package.mkdir(parents=True)
-    torch.save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, ingredients / "mnist.pt")
+    torch.save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, ingredients / WEIGHTS)
     for name in SERVED_CODE:
         shutil.copy(PROJECT / "mnist_lightning" / name, package)
     shutil.copy(PROJECT / "handlers" / "digit_handler.py", ingredients)
@@ -138,7 +138,7 @@ def _run_archiver(ingredients: Path, folder: Path) -> Path:
     command = [
         *(sys.executable, "-m", "model_archiver.model_packaging"),
         *("--model-name", NAME, "--version", "1.0"),
-        *("--serialized-file", str(ingredients / "mnist.pt")),
+        *("--serialized-file", str(ingredients / WEIGHTS)),
         *("--handler", str(ingredients / "digit_handler.py")),
         *("--extra-files", str(ingredients / "code")),
         *("--config-file", str(ingredients / "model-config.yaml")),

@@ -10,11 +10,11 @@ import psutil
 import requests
 
 from mnist_lightning import credentials, machine
-from mnist_lightning.configuration import LOOPBACK, OFFSETS
+from mnist_lightning.configuration import LOOPBACK, OFFSETS, WEIGHTS
 from mnist_lightning.readiness import answers
 from mnist_lightning.renewal import digest
 
-WEIGHTS, MANIFEST = "mnist.pt", "MAR-INF/MANIFEST.json"
+MANIFEST = "MAR-INF/MANIFEST.json"
 TAILORED = "model-config.yaml"  # fitted to the machine when the server started
 SECONDS = 30.0
 

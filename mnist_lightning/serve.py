@@ -12,20 +12,19 @@ import argparse
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from mnist_lightning import credentials
-from mnist_lightning.configuration import LOOPBACK, PROFILES
+from mnist_lightning.configuration import ARCHIVE, LOOPBACK, PROFILES
 from mnist_lightning.flags import positive
 from mnist_lightning.readiness import answers
 from mnist_lightning.replacement import ReplacementError, ask_for, replace, served_by
-from mnist_lightning.server import ARCHIVE, DEFAULT_PORT, ServerError, running
+from mnist_lightning.server import DEFAULT_PORT, ServerError, running
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     try:
         if options.check:
             return int(not answers(f"http://{LOOPBACK}:{options.port}", token=credentials.chosen(options.token_file)))
@@ -89,11 +88,6 @@ def _replace(archive: Path, served: Path) -> None:
         replace(archive, served)
     except ReplacementError as error:
         print(f"error: {error}", file=sys.stderr)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends the server as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

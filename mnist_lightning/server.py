@@ -17,10 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mnist_lightning import credentials
-from mnist_lightning.configuration import GRPC_OFFSETS, LOOPBACK, OFFSETS, PROJECT, tailored, write_config
+from mnist_lightning.configuration import ARCHIVE, GRPC_OFFSETS, LOOPBACK, OFFSETS, PROJECT, tailored, write_config
 from mnist_lightning.readiness import Starts, answers
 
-ARCHIVE = "mnist.mar"
 DEFAULT_PORT = 8080
 OLDEST_JAVA = 17
 START_SECONDS, DRAIN_SECONDS, STOP_SECONDS = 120.0, 3.0, 4.0

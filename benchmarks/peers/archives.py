@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.peers.reader import ARCHIVE
 from mnist_lightning import configuration
-from mnist_lightning.archive import WEIGHTS
+from mnist_lightning.configuration import WEIGHTS
 
 HERE = Path(__file__).parent
 
