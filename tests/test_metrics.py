@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import requests
 import yaml
@@ -16,6 +18,7 @@ from conftest import PROJECT, SEVEN
 from prometheus_client.parser import text_string_to_metric_families
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
+from mnist_lightning import sketches
 from mnist_lightning.configuration import OFFSETS
 from mnist_lightning.metrics import Counts
 from mnist_lightning.server import Server
@@ -48,13 +51,24 @@ def ask(server: Server, body: bytes = DIGIT, path: str = "predictions/mnist") ->
     return requests.post(f"{server.url}/{path}", data=body, headers=RAW, timeout=30).status_code
 
 
+@pytest.fixture(scope="module")
+def scribble(server: Server) -> bytes:
+    """A picture of no digit, such as the server's network sees it is none."""
+    dice = np.random.default_rng(1)
+    for _ in range(50):
+        picture = cv2.imencode(".png", 255 - sketches.scribble(dice))[1].tobytes()
+        if "note" in requests.post(f"{server.url}/predictions/mnist", data=picture, headers=RAW, timeout=30).json():
+            return picture
+    raise AssertionError("fifty scribbles are digits to it")
+
+
 @pytest.fixture
-def asked(server: Server) -> Samples:
-    """What changed by three predictions, two refusals of the handler, one of the front end, and a /ping."""
+def asked(server: Server, scribble: bytes) -> Samples:
+    """What changed by four predictions, one of no digit, two refusals, one of the front end, and a /ping."""
     assert ask(server) == 200  # whatever was asked before this test is told by the time that this is
     time.sleep(2.5)
     before = scrape(server)
-    assert [ask(server) for _ in range(3)] == [200] * 3
+    assert [ask(server, body) for body in (DIGIT, DIGIT, DIGIT, scribble)] == [200] * 4
     assert [ask(server, b"no picture") for _ in range(2)] == [400] * 2
     assert ask(server, path="predictions/nobody") == 404
     assert requests.get(f"{server.url}/ping", timeout=10).ok
@@ -67,12 +81,13 @@ def test_good_and_bad_are_counted_as_what_they_are(asked: Samples) -> None:
         found = {labels: value for (sample, labels), value in asked.items() if sample == name and value}
         return {" ".join(value for _, value in sorted(labels)): value for labels, value in found.items()}
 
-    assert changed("mnist_request_seconds_count") == {"200": 3, "400": 2, "404": 1}
+    assert changed("mnist_request_seconds_count") == {"200": 4, "400": 2, "404": 1}
     assert changed("mnist_refusals_total") == {"NotAPictureError": 2}
-    assert changed("mnist_batches_total") == {"1": 5}
-    assert sum(changed("mnist_predictions_total").values()) == 3
-    assert {key.split()[1] for key in changed("mnist_predictions_total")} == {"7"}
-    assert changed("ts_inference_requests_total") == {"mnist default": 5}
+    assert changed("mnist_batches_total") == {"1": 6}
+    assert sum(changed("mnist_predictions_total").values()) == 4
+    assert sum(n for key, n in changed("mnist_predictions_total").items() if key.split()[1] == "7") >= 3
+    assert changed("mnist_no_digits_total") == {"": 1}
+    assert changed("ts_inference_requests_total") == {"mnist default": 6}
 
 
 def test_the_histogram_adds_up(asked: Samples) -> None:
@@ -80,7 +95,7 @@ def test_the_histogram_adds_up(asked: Samples) -> None:
                and ("code", "200") in labels}  # fmt: skip
     in_order = [buckets[bound] for bound in sorted(buckets, key=float)]
     assert in_order == sorted(in_order)
-    assert (in_order[-1], buckets["0.001"], buckets["5.0"]) == (3, 0, 3)
+    assert (in_order[-1], buckets["0.001"], buckets["5.0"]) == (4, 0, 4)
     seconds = asked["mnist_request_seconds_sum", frozenset({("code", "200")})]
     assert 0.002 < seconds < 15
 
@@ -142,8 +157,8 @@ def expressions(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", [ALERTS, DASHBOARD], ids=lambda path: path.name)
-def test_what_is_asked_for_is_shown(path: Path, server: Server) -> None:
-    ask(server)
+def test_what_is_asked_for_is_shown(path: Path, server: Server, scribble: bytes) -> None:
+    ask(server, scribble)
     ask(server, b"no picture")
     time.sleep(2.5)
     shown: dict[str, set[str]] = {}
