@@ -1,7 +1,7 @@
 """The choice among a comparison's runs: how the optimizers stand, what is missing, and a table of it."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,7 @@ from mnist_lightning.ranking import Mean, verdict
 from mnist_lightning.recipe import read
 
 CURVES = ["train_loss", "validation_loss", VALIDATION_ACCURACY, "learning_rate", "gradient_norm"]
+COLUMNS = ("", "optimizer", "validation", "test", "seconds", "best run")
 Standings = Mapping[str, Sequence[Candidate]]
 
 
@@ -46,8 +47,9 @@ def curves(found: Standings) -> dict[str, dict[str, list[float]]]:
 
 
 def crown(found: Standings) -> str:
-    """The winner becomes the champion, the curves of all go to the open run; the version of the registered model."""
-    tracking.record(figures={"comparison.png": figures.comparison_curves(curves(found))})
+    """The winner becomes the champion, the open run tells how all stand; the version of the registered model."""
+    drawn = {"comparison.png": figures.comparison_curves(curves(found))}
+    tracking.record(figures=drawn, description=summary(found))
     return tracking.crown(winner(found).run_id)
 
 
@@ -56,14 +58,31 @@ def winner(found: Standings) -> Candidate:
     return next(iter(found.values()))[0]
 
 
+def summary(found: Standings) -> str:
+    """How the optimizers stand, and whether the lead is noise, as Markdown."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *_rows(found)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{table}\n\n{_lead(found)}\n\nThe curves of all are in `comparison.png` among the artifacts."
+
+
 def report(found: Standings) -> None:
-    """Print how the optimizers stand, and whether the lead is noise."""
-    table = Table("", "optimizer", "validation", "test", "seconds", "best run", title="best on validation first")
-    for place, (name, runs) in enumerate(found.items(), start=1):
-        means = [Mean.of([getattr(run, f"{part}_accuracy") for run in runs]) for part in ("validation", "final_test")]
-        seconds = statistics.fmean(run.seconds for run in runs)
-        table.add_row(str(place), name, *map(str, means), f"{seconds:.0f}", runs[0].run_id)
+    """Print the same."""
+    table = Table(*COLUMNS, title="best on validation first")
+    for row in _rows(found):
+        table.add_row(*row)
     console = Console()
     console.width = max(console.width, 100)  # run ids whole, in a pipe too
     console.print(table)
-    print(verdict({name: [run.validation_accuracy for run in runs] for name, runs in found.items()}))
+    if lead := _lead(found):
+        print(lead)
+
+
+def _rows(found: Standings) -> Iterator[list[str]]:
+    for place, (name, runs) in enumerate(found.items(), start=1):
+        means = [Mean.of([getattr(run, f"{part}_accuracy") for run in runs]) for part in ("validation", "final_test")]
+        seconds = statistics.fmean(run.seconds for run in runs)
+        yield [str(place), name, *map(str, means), f"{seconds:.0f}", runs[0].run_id]
+
+
+def _lead(found: Standings) -> str:
+    return verdict({name: [run.validation_accuracy for run in runs] for name, runs in found.items()})

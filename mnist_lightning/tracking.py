@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from torch import nn
 
 from mnist_lightning import provenance
@@ -104,9 +105,15 @@ def record(
     texts: Mapping[str, str] | None = None,
     figures: Mapping[str, Figure] | None = None,
     files: Mapping[str, Path] | None = None,
+    description: str | None = None,
 ) -> None:
-    """Add to the open run; texts, figures and files by their name among its artifacts. Metrics come last."""
+    """Add to the open run; texts, figures and files by their name among its artifacts. Metrics come last.
+
+    `description` is Markdown, which the run's page shows first.
+    """
     mlflow.log_params(dict(parameters or {}))
+    if description is not None:
+        mlflow.set_tag(MLFLOW_RUN_NOTE, description)
     for name, text in (texts or {}).items():
         mlflow.log_text(text, name)
     for name, figure in (figures or {}).items():

@@ -63,14 +63,19 @@ def test_every_child_tells_how_it_was_made(client: MlflowClient) -> None:
         artifacts = {entry.path for entry in client.list_artifacts(run.info.run_id)}
         assert {*("checkpoints", "confusion_matrix.png", "misread.png", "reliability.png"), "recipe.yaml"} <= artifacts
         assert {"filters.png", "per_digit.png", "model_card.md"} <= artifacts
+        assert "accuracy on MNIST's test set" in run.data.tags["mlflow.note.content"]
         assert "gradient_norm" in run.data.metrics
         assert any(metric.startswith("system/") for metric in run.data.metrics)
         assert [entry.path for entry in client.list_artifacts(run.info.run_id, "checkpoints")] == [tracking.CHECKPOINT]
 
 
-def test_the_parent_holds_the_curves_and_the_recipe(client: MlflowClient) -> None:
-    child = next(iter(children(client).values()))
-    parent = child.data.tags["mlflow.parentRunId"]
+def test_the_parent_holds_the_curves_and_the_recipe_and_tells_how_all_stand(client: MlflowClient) -> None:
+    runs = children(client)
+    parent = next(iter(runs.values())).data.tags["mlflow.parentRunId"]
+    told = client.get_run(parent).data.tags["mlflow.note.content"].splitlines()
+    assert {line.split(" | ")[1]: line.split(" | ")[-1].rstrip(" |") for line in told[2:5]} == {
+        name: run.info.run_id for name, run in runs.items()
+    }
     assert {entry.path for entry in client.list_artifacts(parent)} == {"comparison.png", "recipe.yaml"}
 
 
