@@ -6,12 +6,13 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerStatus
 
 from mnist_lightning import cluster, mnist, provenance, rejection, tracking
 from mnist_lightning.assessment import Assessment, assess
+from mnist_lightning.averaging import RunningMean
 from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.model_card import card
 from mnist_lightning.module import VALIDATION_ACCURACY, DigitClassifier, precision
@@ -114,7 +115,7 @@ def _record(
         "held_back_others_refused": refusing.refused_others,
         "held_back_others_auroc": refusing.separation,
     }
-    tracking.record(metrics=metrics, figures=found.figures, texts={tracking.MODEL_CARD: told})
+    tracking.record(metrics=metrics, figures=found.figures, texts={tracking.MODEL_CARD: told}, description=told)
 
 
 def _run(
@@ -145,11 +146,9 @@ def _run(
         raise
 
 
-def averaging(recipe: Recipe, data: MnistDataModule) -> EMAWeightAveraging:
-    """The running mean of the weights: updated every few steps, which is as good as every step and cheaper."""
-    every, steps = 5, recipe.epochs * len(data.train_dataloader())
-    decay = max(0.0, 1 - every / max(recipe.averaging * steps, every))
-    return EMAWeightAveraging(decay=decay, update_every_n_steps=every)
+def averaging(recipe: Recipe, data: MnistDataModule) -> RunningMean:
+    """The mean of the weights over the recipe's part of the training."""
+    return RunningMean(recipe.averaging * recipe.epochs * len(data.train_dataloader()))
 
 
 def _parameters(name: str, recipe: Recipe, seed: int) -> dict[str, object]:
