@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.standard_example import Clock, trainer
 from mnist_lightning import tracking
 from mnist_lightning.datamodule import MnistDataModule
-from mnist_lightning.module import DigitClassifier, Schedule, precision
+from mnist_lightning.module import VALIDATION_LOSS, DigitClassifier, Schedule, precision
 from mnist_lightning.network import DigitNet
 from mnist_lightning.recipe import Recipe, read
 from mnist_lightning.training import averaging, data_of, hush
@@ -58,7 +58,7 @@ def objective(trial: optuna.Trial, name: str, recipe: Recipe, data: MnistDataMod
     ran = trainer(epochs, [Clock(), averaging(recipe, data)], precision=precision())
     ran.fit(module, datamodule=data)
     trial.set_user_attr("validation_accuracy", ran.callback_metrics["validation_accuracy"].item())
-    return float(ran.callback_metrics["validation_loss"])
+    return float(ran.callback_metrics[VALIDATION_LOSS])
 
 
 def main() -> int:
@@ -79,7 +79,7 @@ def main() -> int:
     table = Table("optimizer", "lr", "its own constant", "warmup", "validation loss", "validation, %")
     best = {}
     for name in [options.only] if options.only else SPACES:
-        record = MLflowCallback(tracking.address(), "validation_loss", mlflow_kwargs={"tags": {"optimizer": name}})
+        record = MLflowCallback(tracking.address(), VALIDATION_LOSS, mlflow_kwargs={"tags": {"optimizer": name}})
         study = optuna.create_study(study_name="tuning", sampler=optuna.samplers.TPESampler(seed=recipe.seed))
         study.optimize(
             lambda trial, name=name: objective(trial, name, recipe, data, options.epochs),  # type: ignore[misc]

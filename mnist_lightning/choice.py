@@ -8,11 +8,11 @@ from rich.table import Table
 
 from mnist_lightning import comparisons, figures, tracking
 from mnist_lightning.comparisons import Candidate
-from mnist_lightning.module import VALIDATION_ACCURACY
+from mnist_lightning.module import VALIDATION_ACCURACY, VALIDATION_LOSS
 from mnist_lightning.ranking import Mean, verdict
 from mnist_lightning.recipe import read
 
-CURVES = ["train_loss", "validation_loss", VALIDATION_ACCURACY, "learning_rate", "gradient_norm"]
+CURVES = ["train_loss", VALIDATION_LOSS, VALIDATION_ACCURACY, "learning_rate", "gradient_norm"]
 COLUMNS = ("", "optimizer", "validation", "test", "seconds", "best run")
 Standings = Mapping[str, Sequence[Candidate]]
 

@@ -15,7 +15,7 @@ from mnist_lightning.assessment import Assessment, assess
 from mnist_lightning.averaging import RunningMean
 from mnist_lightning.datamodule import MnistDataModule
 from mnist_lightning.model_card import card
-from mnist_lightning.module import VALIDATION_ACCURACY, DigitClassifier, precision
+from mnist_lightning.module import VALIDATION_LOSS, DigitClassifier, precision
 from mnist_lightning.network import DigitNet
 from mnist_lightning.progress import TrainingProgress
 from mnist_lightning.recipe import Recipe
@@ -62,7 +62,7 @@ def fit(
     L.seed_everything(data.seed, verbose=False)  # the same first weights for every optimizer
     network = DigitNet(recipe.widths)
     classifier = classifier_of(network, recipe, name)
-    best = ModelCheckpoint(folder, "best", monitor=VALIDATION_ACCURACY, mode="max", enable_version_counter=False)
+    best = ModelCheckpoint(folder, "best", monitor=VALIDATION_LOSS, mode="min", enable_version_counter=False)
     continuity = Continuity(folder)
     callbacks = [best, averaging(recipe, data), cluster.Apart(), continuity]
     _run(classifier, data, recipe.epochs, logger, callbacks + [TrainingProgress(name)] * (cluster.rank() == 0))
