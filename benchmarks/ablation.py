@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from unittest.mock import patch
 
 import cv2
@@ -45,7 +46,7 @@ def accuracy(
     network: DigitNet, contents: Sequence[bytes], labels: NDArray[np.int64], step: str = "everything"
 ) -> float:
     """Per cent of the pictures that are read right; a refused one is wrong."""
-    with _without(step) as normalise:
+    with without(step) as normalise:
         pictures = np.stack([_read(content, normalise) for content in contents])
     with torch.inference_mode():
         parts = torch.from_numpy(pictures)[:, None].split(500)
@@ -55,7 +56,7 @@ def accuracy(
 
 
 @contextlib.contextmanager
-def _without(step: str) -> Iterator[Normalise]:
+def without(step: str) -> Iterator[Normalise]:
     """The preprocessing with a step left out, for as long as the block lasts."""
     instead = {"preprocessing._scaled": _scaled_plainly, "strokes.Strokes.of": classmethod(_calm)}
     with contextlib.ExitStack() as patches:
@@ -70,7 +71,7 @@ _find_strokes = Strokes.of
 
 def _calm(cls: type[Strokes], ink: NDArray[np.uint8]) -> Strokes:
     """Strokes that are never taken for disturbed."""
-    return cls(_find_strokes(ink).kept, False)
+    return replace(_find_strokes(ink), disturbed=False)
 
 
 def _only_resized(array: NDArray[np.uint8]) -> NDArray[np.float32]:
