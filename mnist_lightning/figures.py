@@ -18,8 +18,10 @@ def comparison_curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) ->
         histories: for each optimizer, values by epoch for each of some names (the same names for all).
     """
     names = list(next(iter(histories.values())))
-    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
-    for axes, name in zip(np.atleast_1d(np.asarray(figure.subplots(1, len(names)))), names, strict=True):
+    columns, rows = min(len(names), 3), -(-len(names) // 3)  # three in a row: more would be too small on MLflow's page
+    figure = Figure(figsize=(5 * columns, 4 * rows), layout="constrained")
+    for place, name in enumerate(names, start=1):
+        axes = figure.add_subplot(rows, columns, place)
         falls = name.endswith("accuracy")  # near 1 all curves are one: its distance from 1 tells them apart
         for optimizer, history in histories.items():
             values = [max(1 - value, 1e-4) for value in history[name]] if falls else history[name]
