@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.standard_example import Clock, trainer
 from mnist_lightning import tracking
 from mnist_lightning.datamodule import MnistDataModule
-from mnist_lightning.module import VALIDATION_LOSS, DigitClassifier, Schedule, precision
+from mnist_lightning.module import VALIDATION_ACCURACY, VALIDATION_LOSS, DigitClassifier, Schedule, precision
 from mnist_lightning.network import DigitNet
 from mnist_lightning.recipe import Recipe, read
 from mnist_lightning.training import averaging, data_of, hush
@@ -57,7 +57,7 @@ def objective(trial: optuna.Trial, name: str, recipe: Recipe, data: MnistDataMod
     )
     ran = trainer(epochs, [Clock(), averaging(recipe, data)], precision=precision())
     ran.fit(module, datamodule=data)
-    trial.set_user_attr("validation_accuracy", ran.callback_metrics["validation_accuracy"].item())
+    trial.set_user_attr("validation_accuracy", ran.callback_metrics[VALIDATION_ACCURACY].item())
     return float(ran.callback_metrics[VALIDATION_LOSS])
 
 

@@ -15,7 +15,7 @@ class RunningMean(WeightAveraging):
 
     def __init__(self, window: float) -> None:
         def moved(mean: torch.Tensor, now: torch.Tensor, updates: torch.Tensor | int) -> torch.Tensor:
-            return mean + (now - mean) * share(int(updates), window)
+            return mean + (now - mean) * share(updates, window)
 
         super().__init__(avg_fn=moved)
 
@@ -24,6 +24,9 @@ class RunningMean(WeightAveraging):
         return step_idx is not None and step_idx % EVERY == 0
 
 
-def share(updates: int, window: float) -> float:
-    """The part of the mean, in (0, 1], that the newest weights become after `updates` updates, one or more."""
-    return min(1.0, max(EVERY / max(window, EVERY), 4 / updates))
+def share(updates: torch.Tensor | int, window: float) -> torch.Tensor:
+    """The part of the mean, in (0, 1], that the newest weights become after `updates` updates, one or more.
+
+    It stays on the device that counts them: reading a GPU's number would have every step wait for it.
+    """
+    return torch.as_tensor(4 / updates).clamp(EVERY / max(window, EVERY), 1.0)

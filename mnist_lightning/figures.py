@@ -1,5 +1,6 @@
 """Arrays -> matplotlib figures. No files, no display, no MLflow."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,10 @@ def comparison_curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) ->
         histories: for each optimizer, values by epoch for each of some names (the same names for all).
     """
     names = list(next(iter(histories.values())))
-    columns, rows = min(len(names), 3), -(-len(names) // 3)  # three in a row: more would be too small on MLflow's page
+    columns, rows = (
+        min(len(names), 3),
+        math.ceil(len(names) / 3),
+    )  # three in a row: more would be too small on MLflow's page
     figure = Figure(figsize=(5 * columns, 4 * rows), layout="constrained")
     for place, name in enumerate(names, start=1):
         axes = figure.add_subplot(rows, columns, place)

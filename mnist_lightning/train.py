@@ -167,13 +167,14 @@ def _joined(name: str, text: str) -> str:
 def _train_all(job: Job, data: MnistDataModule, work: unfinished.Work) -> None:
     """Every optimizer with every seed, each a child of the comparison, save what was finished before."""
     before = comparisons.trainings(work.comparison_id, work.folder.name)
-    left = {title: what for title, what in job.recipe.trainings().items() if not before.get(title, ("", False))[1]}
+    new = (None, False)
+    left = {title: what for title, what in job.recipe.trainings().items() if not before.get(title, new)[1]}
     if not left:
         return
     lessons = rejection.lessons(data, job.recipe.outliers)
     tags = {tracking.WORK: work.folder.name}
     for title, (name, data.seed) in left.items():
-        known = before[title][0] if title in before else None
+        known, _ = before.get(title, new)
         with tracking.run(title, again=known, parent=work.comparison_id, tags=tags) as run_id:
             text = changed(job.text, only=name, seed=data.seed, seeds=1)
             tracking.record(texts={tracking.RECIPE: text})

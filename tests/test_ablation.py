@@ -18,8 +18,7 @@ EVERYTHING = "everything"
 def sheets(mnist_folder: Path) -> list[Bytes]:
     """Two digits as MNIST has them, presented and damaged in every way, and with a hair line on a large canvas."""
     images = mnist.load(mnist_folder, train=False)[0][:2, 0].numpy()
-    kinds = [*presentations.KINDS.values()]
-    made = [decode(kind(image, np.random.default_rng(1))) for image in images for kind in kinds]
+    made = [decode(kind(image, np.random.default_rng(1))) for image in images for kind in presentations.KINDS.values()]
     made += [kind(image, np.random.default_rng(1)) for image in images for kind in damage.KINDS.values()]
     hair = np.full((1000, 1000), 255, np.uint8)
     cv2.line(hair, (150, 200), (850, 200), 0, 1)
