@@ -19,10 +19,8 @@ def comparison_curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) ->
         histories: for each optimizer, values by epoch for each of some names (the same names for all).
     """
     names = list(next(iter(histories.values())))
-    columns, rows = (
-        min(len(names), 3),
-        math.ceil(len(names) / 3),
-    )  # three in a row: more would be too small on MLflow's page
+    columns = min(len(names), 3)  # more in a row would be too small on MLflow's page
+    rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(5 * columns, 4 * rows), layout="constrained")
     for place, name in enumerate(names, start=1):
         axes = figure.add_subplot(rows, columns, place)
