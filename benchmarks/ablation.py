@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_lightning import preprocessing
-from mnist_lightning.network import DigitNet
-from mnist_lightning.pictures import BadPictureError, decode
-from mnist_lightning.strokes import Strokes
+from mnist_lightning.models.digitnet import DigitNet
+from mnist_lightning.preprocessing import normalize
+from mnist_lightning.preprocessing.components import Strokes
+from mnist_lightning.preprocessing.decode import BadPictureError, decode
 
 Set = tuple[list[bytes], NDArray[np.int64]]  # picture files and their labels
 Normalise = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -63,7 +63,7 @@ def without(step: str) -> Iterator[Normalise]:
         for name, value in STEPS[step].items():
             if name != "normalise":
                 patches.enter_context(patch(f"mnist_lightning.{name}", value if value is not None else instead[name]))
-        yield _only_resized if "normalise" in STEPS[step] else preprocessing.normalise
+        yield _only_resized if "normalise" in STEPS[step] else normalize.normalise
 
 
 _find_strokes = Strokes.of
@@ -82,7 +82,7 @@ def _only_resized(array: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _scaled_plainly(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    factor = preprocessing.BOX * preprocessing.FINE / max(ink.shape)
+    factor = normalize.BOX * normalize.FINE / max(ink.shape)
     size = (max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor)))
     return np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC))
 

@@ -22,8 +22,10 @@ from PIL import Image
 
 from benchmarks import damage, presentations
 from benchmarks.ablation import Set, ablation, accuracy
-from mnist_lightning import archive, mnist, preprocessing, samples
-from mnist_lightning.network import DigitNet
+from mnist_lightning.datasets import mnist, samples
+from mnist_lightning.models import archive
+from mnist_lightning.models.digitnet import DigitNet
+from mnist_lightning.preprocessing import normalize
 
 SEED = 1
 
@@ -38,7 +40,7 @@ def main() -> int:
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where the figures go (%(default)s)")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    network = archive.network(options.store / "mnist.mar")
+    network = archive.load_network(options.store / "mnist.mar")
     images, labels = (part.numpy() for part in mnist.load(options.data, train=False))
     digits = images[: options.digits, 0], labels[: options.digits]
     shown, damaged = _presented(*digits), _damaged(*digits)
@@ -164,7 +166,7 @@ def _readings(network: DigitNet, images: NDArray[np.uint8], docs: Path) -> None:
     for place, kind in enumerate(kinds):
         dice = np.random.default_rng(place)
         content = presentations.KINDS[kind](images[[3, 2, 1, 18, 4, 15, 11, 0, 61, 7][place]], dice)
-        seen = preprocessing.from_bytes(content)
+        seen = normalize.from_bytes(content)
         with torch.inference_mode():
             shares = network(torch.from_numpy(seen)[None, None])[0].softmax(0)
         rows[0, place].imshow(np.asarray(Image.open(io.BytesIO(content))))

@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.standard_example import Clock, trainer
-from mnist_lightning.datamodule import Batch, MnistDataModule
-from mnist_lightning.module import precision
-from mnist_lightning.network import DigitNet, bfloat16_pays
-from mnist_lightning.recipe import Recipe, read
-from mnist_lightning.training import classifier_of, data_of, hush
+from mnist_lightning.datasets.datamodule import Batch, MnistDataModule
+from mnist_lightning.models.digitnet import DigitNet, bfloat16_is_faster
+from mnist_lightning.training.config import Recipe, read
+from mnist_lightning.training.fit import classifier_of, data_of, hush
+from mnist_lightning.training.module import precision
 
 VARIANTS: dict[str, dict[str, object]] = {  # what is changed, one thing at a time
     "as it is": {},
@@ -55,7 +55,7 @@ class Loop:
         self.network = DigitNet(recipe.widths).to(memory_format=self.layout)
         self.optimizer = next(iter(recipe.optimizers.values()))(self.network.parameters())
         self.augment = recipe.augmentation if augmented else None
-        self.bfloat16 = bfloat16 and bfloat16_pays("cpu")
+        self.bfloat16 = bfloat16 and bfloat16_is_faster("cpu")
         self.threads = threads or os.cpu_count() or 1
         self.data, self.batch_size = data, batch_size or recipe.batch_size
         self.stages: dict[str, list[float]] = {}

@@ -28,7 +28,8 @@ import psutil
 import requests
 
 from benchmarks.mutations import Ask, Generator, Maker, bad, files, good
-from mnist_lightning import configuration, mnist, server
+from mnist_lightning.datasets import mnist
+from mnist_lightning.serving import config, torchserve
 
 TIMEOUT = 120  # seconds; above the server's own
 SAME = 2e-5  # probabilities may differ by as much with the company that a picture has in its batch
@@ -59,11 +60,11 @@ def main() -> int:
     options = parser.parse_args()
     try:
         with contextlib.ExitStack() as stack:
-            url = options.url or stack.enter_context(server.running(options.store, server.free_port())).url
+            url = options.url or stack.enter_context(torchserve.running(options.store, torchserve.free_port())).url
             started = time.monotonic()
             seen = fuzz(url, options)
             report = told(seen, time.monotonic() - started)
-    except (server.ServerError, mnist.MnistUnavailableError, OSError) as error:
+    except (torchserve.ServerError, mnist.MnistUnavailableError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -147,7 +148,7 @@ def answer(url: str, ask: Ask) -> Any:
     with contextlib.closing(_connection(url)) as connection:
         status, _, body = sent(connection, ask)
     if status != 200:
-        raise server.ServerError(f"{url} answered {status} to a good request: {body[:200]!r}")
+        raise torchserve.ServerError(f"{url} answered {status} to a good request: {body[:200]!r}")
     return json.loads(body)
 
 
@@ -162,7 +163,7 @@ def sent(connection: HTTPConnection, ask: Ask) -> tuple[int, str | None, bytes]:
 def workers(url: str) -> dict[int, int]:
     """Pid and resident bytes of each worker, by the management API beside the inference API; empty where it is not."""
     address = urlsplit(url)
-    port = (address.port or server.DEFAULT_PORT) + configuration.OFFSETS["management"]
+    port = (address.port or torchserve.DEFAULT_PORT) + config.OFFSETS["management"]
     with contextlib.suppress(requests.RequestException, psutil.Error):
         told = requests.get(f"http://{address.hostname}:{port}/models/mnist", timeout=TIMEOUT).json()
         return {worker["pid"]: psutil.Process(worker["pid"]).memory_info().rss for worker in told[0]["workers"]}

@@ -25,11 +25,12 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import strangers
 from benchmarks.tellers import OWN, Score, all_ways, judged
-from mnist_lightning import archive, rejection
-from mnist_lightning.datamodule import MnistDataModule
-from mnist_lightning.pictures import NoDigitError
-from mnist_lightning.preprocessing import BadPictureError, from_bytes, normalise
-from mnist_lightning.samples import SampleError, pictures
+from mnist_lightning.datasets.datamodule import MnistDataModule
+from mnist_lightning.datasets.samples import SampleError, pictures
+from mnist_lightning.models import archive
+from mnist_lightning.preprocessing.decode import NoDigitError
+from mnist_lightning.preprocessing.normalize import BadPictureError, from_bytes, normalise
+from mnist_lightning.training import ood
 
 FASHION = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
 REFUSED = -np.inf  # what preprocessing refuses, beside any score
@@ -50,7 +51,7 @@ def main() -> int:
     """The command; its exit code."""
     options = _options()
     try:
-        network = archive.network(options.store / "mnist.mar")
+        network = archive.load_network(options.store / "mnist.mar")
         drawn = _drawn(options.drawn)
     except (archive.ArchiveError, SampleError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -60,10 +61,10 @@ def main() -> int:
     data.setup()
     digits = {"MNIST's test set": data.test[0].float() / 255, **drawn}
     others = dict(_others(data, options.each))
-    validation = rejection.lessons(data, 1).held_digits.float() / 255
+    validation = ood.lessons(data, 1).held_digits.float() / 255
     report = {}
     for name, score in (all_ways(network, data) if options.tried else {OWN: judged(network)}).items():
-        threshold = float(np.quantile(_scores(score, validation), rejection.REFUSED))
+        threshold = float(np.quantile(_scores(score, validation), ood.REFUSED))
         report[name] = _measured(score, threshold, digits, others)
     _print(report[OWN])
     if options.tried:

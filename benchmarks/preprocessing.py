@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mnist_lightning.preprocessing import from_bytes, normalise
+from mnist_lightning.preprocessing.normalize import from_bytes, normalise
 
 CASES = {  # name: (width, height, format, grain of the paper)
     "28×28": (28, 28, "PNG", 4),

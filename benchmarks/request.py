@@ -23,11 +23,13 @@ import torch
 from ts.context import Context
 from ts.protocol import otf_message_handler
 
-from mnist_lightning import archive, samples, verdict
-from mnist_lightning.pictures import decode
-from mnist_lightning.preprocessing import look
-from mnist_lightning.protocols import read
-from mnist_lightning.worker import Inbox
+from mnist_lightning.datasets import samples
+from mnist_lightning.inference import prediction
+from mnist_lightning.inference.protocols import read
+from mnist_lightning.inference.torchserve_patches import Inbox
+from mnist_lightning.models import archive
+from mnist_lightning.preprocessing.decode import decode
+from mnist_lightning.preprocessing.normalize import look
 
 HEADERS = {"Host": "127.0.0.1:8080", "Content-Length": "310", "User-Agent": "wrk", "explain": "False", "Accept": "*/*"}
 
@@ -87,15 +89,15 @@ def budget(kind: str, size: int, options: argparse.Namespace) -> dict[str, float
     """Microseconds a request of one kind of picture, in batches of `size`, by step."""
     bodies = [sample.content for sample in samples.as_sent(options.data, [kind], size)]
     pixels = [decode(body) for body in bodies]
-    network = archive.network(options.store / "mnist.mar")
-    fast = network.prepared()
+    network = archive.load_network(options.store / "mnist.mar")
+    fast = network.optimized_for_inference()
     seen = [look(array) for array in pixels]
     pictures = np.stack([one.picture for one in seen])
     images = torch.from_numpy(pictures).unsqueeze(1)
-    found = verdict.judged(fast, pictures, size)
+    found = prediction.predict_with_ood(fast, pictures, size)
 
     def told() -> list[bytes]:
-        return [json.dumps(answer).encode() for answer in verdict.answers(*found, network.threshold, seen)]
+        return [json.dumps(answer).encode() for answer in prediction.answers(*found, network.threshold, seen)]
 
     answers = told()
     message, plain = batch_message(bodies), otf_message_handler._retrieve_buffer
@@ -107,7 +109,7 @@ def budget(kind: str, size: int, options: argparse.Namespace) -> dict[str, float
         "protocol, decode and normalise": lambda: [read({"body": body}, HEADERS) for body in bodies],
         "network, as it was trained": lambda: network(images),
         "network": lambda: fast(images),
-        "network, and whether it is a digit": lambda: fast.judged(images),
+        "network, and whether it is a digit": lambda: fast.predict_with_ood(images),
         "answer as JSON": told,
         "framing": written(answers),
     }

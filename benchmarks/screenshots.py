@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from benchmarks.browser import DIGITS, Stroke, answer, browser, draw, paper, served, until
-from mnist_lightning.server import free_port, running
+from mnist_lightning.serving.torchserve import free_port, running
 
 SIZES = {390: 844, 1440: 900}
 FRAMES, SHARE = 10, 0.6  # of the film a second; of its pictures' side to the page's

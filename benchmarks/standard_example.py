@@ -17,8 +17,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from mnist_lightning.module import VALIDATION_ACCURACY
-from mnist_lightning.recipe import Recipe
+from mnist_lightning.training.config import Recipe
+from mnist_lightning.training.module import VALIDATION_ACCURACY
 
 GOALS = (0.99, 0.995)
 

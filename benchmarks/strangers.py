@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from mnist_lightning.outliers import LETTERS, LOOK_ALIKES, as_sent, of_digits, typed
-from mnist_lightning.pictures import Bytes
-from mnist_lightning.sketches import SIDE, Make, drawn
+from mnist_lightning.datasets.outliers import LETTERS, LOOK_ALIKES, as_sent, of_digits, typed
+from mnist_lightning.datasets.sketches import SIDE, Make, drawn
+from mnist_lightning.preprocessing.decode import Bytes
 
 FONTS = Path("/usr/share/fonts")
 HANDS = {  # fonts that are somebody's handwriting, by Debian package

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.browser import DIGITS, answer, browser, draw, served, until
-from mnist_lightning.server import free_port, running
+from mnist_lightning.serving.torchserve import free_port, running
 
 # From the event's own time stamp to the frame after the one that shows the answer about all that was drawn.
 WATCH = """

@@ -6,15 +6,16 @@ from unittest.mock import patch
 
 import torch
 
-from mnist_lightning import outliers, rejection
-from mnist_lightning.augmentation import Augmentation
-from mnist_lightning.datamodule import MnistDataModule
-from mnist_lightning.network import DigitNet
+from mnist_lightning.datasets import outliers
+from mnist_lightning.datasets.augment import Augmentation
+from mnist_lightning.datasets.datamodule import MnistDataModule
+from mnist_lightning.models.digitnet import DigitNet
+from mnist_lightning.training import ood
 
 OWN = "the archive's own judge"
 EACH = 800  # outliers of a kind, as a training has it
 Score = Callable[[torch.Tensor], torch.Tensor]  # (B, 1, 28, 28) pictures -> (B,), high for digits
-# Other judges of the same network: rejection.py with these in place of its own.
+# Other judges of the same network: ood.py with these in place of its own.
 TRIED: Mapping[str, Mapping[str, object]] = {
     "learnt alone, no energy": {"rejection.SPREAD": 0.0},
     "half the energy": {"rejection.SPREAD": 1.75},
@@ -30,7 +31,7 @@ TRIED: Mapping[str, Mapping[str, object]] = {
 
 
 def judged(network: DigitNet) -> Score:
-    return lambda images: network.judged(images)[1]
+    return lambda images: network.predict_with_ood(images)[1]
 
 
 def all_ways(network: DigitNet, data: MnistDataModule) -> dict[str, Score]:
@@ -44,8 +45,8 @@ def all_ways(network: DigitNet, data: MnistDataModule) -> dict[str, Score]:
         with ExitStack() as stack:
             for target, value in instead.items():
                 stack.enter_context(patch(f"mnist_lightning.{target}", value))
-            made = DigitNet.of(network.state_dict())
-            made.judge = rejection.fit(made, rejection.lessons(data, EACH), 0)
+            made = DigitNet.from_state_dict(network.state_dict())
+            made.ood_head = ood.fit(made, ood.lessons(data, EACH), 0)
         ways[name] = judged(made)
     return ways
 
@@ -54,14 +55,14 @@ def all_ways(network: DigitNet, data: MnistDataModule) -> dict[str, Score]:
 def _distance(network: DigitNet, data: MnistDataModule, count: int = 20_000) -> Score:
     """Mahalanobis' distance to the nearest of the ten means of the last features, all with one covariance."""
     images, labels = data.training[0][:count].float() / 255, data.training[1][:count]
-    features = torch.cat([network.penultimate(part) for part in torch.split(images, 500)])
+    features = torch.cat([network.embed(part) for part in torch.split(images, 500)])
     means = torch.stack([features[labels == digit].mean(dim=0) for digit in range(10)])
     rest = features - means[labels]
     spread = rest.T @ rest / len(rest)
     inverse = torch.linalg.inv(spread + 1e-3 * spread.diagonal().mean() * torch.eye(len(spread)))
 
     def score(images: torch.Tensor) -> torch.Tensor:
-        away = network.penultimate(images)[:, None] - means
+        away = network.embed(images)[:, None] - means
         return -torch.einsum("bdf,fg,bdg->bd", away, inverse, away).amin(dim=1)
 
     return score

@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.standard_example import GOALS, Clock, Progress, plain_lightning, standard, trainer
-from mnist_lightning.module import precision
-from mnist_lightning.network import DigitNet
-from mnist_lightning.recipe import Recipe, read
-from mnist_lightning.training import averaging, classifier_of, data_of, hush
+from mnist_lightning.models.digitnet import DigitNet
+from mnist_lightning.training.config import Recipe, read
+from mnist_lightning.training.fit import averaging, classifier_of, data_of, hush
+from mnist_lightning.training.module import precision
 
 TIMES = ("seconds_an_epoch", *(f"seconds_to_{100 * goal:g}" for goal in GOALS), "seconds")
 

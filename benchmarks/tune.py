@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.standard_example import Clock, trainer
-from mnist_lightning import tracking
-from mnist_lightning.datamodule import MnistDataModule
-from mnist_lightning.module import VALIDATION_ACCURACY, VALIDATION_LOSS, DigitClassifier, Schedule, precision
-from mnist_lightning.network import DigitNet
-from mnist_lightning.recipe import Recipe, read
-from mnist_lightning.training import averaging, data_of, hush
+from mnist_lightning.datasets.datamodule import MnistDataModule
+from mnist_lightning.models.digitnet import DigitNet
+from mnist_lightning.tracking import runs
+from mnist_lightning.training.config import Recipe, read
+from mnist_lightning.training.fit import averaging, data_of, hush
+from mnist_lightning.training.module import VALIDATION_ACCURACY, VALIDATION_LOSS, DigitClassifier, Schedule, precision
 
 Bounds = tuple[float, float]
 # The learning rate's bounds (searched on a logarithmic scale), and the constant that each has besides.
@@ -75,11 +75,11 @@ def main() -> int:
     data = data_of(recipe)
     data.prepare_data()
     data.setup()
-    tracking.connect()
+    runs.connect()
     table = Table("optimizer", "lr", "its own constant", "warmup", "validation loss", "validation, %")
     best = {}
     for name in [options.only] if options.only else SPACES:
-        record = MLflowCallback(tracking.address(), VALIDATION_LOSS, mlflow_kwargs={"tags": {"optimizer": name}})
+        record = MLflowCallback(runs.address(), VALIDATION_LOSS, mlflow_kwargs={"tags": {"optimizer": name}})
         study = optuna.create_study(study_name="tuning", sampler=optuna.samplers.TPESampler(seed=recipe.seed))
         study.optimize(
             lambda trial, name=name: objective(trial, name, recipe, data, options.epochs),  # type: ignore[misc]

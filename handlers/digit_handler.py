@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_lightning import deadline, verdict, worker
-from mnist_lightning.metrics import Counts
-from mnist_lightning.model import WARM, Model, loaded
-from mnist_lightning.pictures import BadPictureError
-from mnist_lightning.protocols import Answer, Request, read
-from mnist_lightning.refusals import InternalError, TooManyPicturesError, UnexplainedError, told
-from mnist_lightning.renewal import Renewal
+from mnist_lightning.inference import prediction, timeout, torchserve_patches
+from mnist_lightning.inference.errors import InternalError, TooManyPicturesError, UnexplainedError, told
+from mnist_lightning.inference.loader import WARM, Model, loaded
+from mnist_lightning.inference.metrics import Counts
+from mnist_lightning.inference.protocols import Answer, Request, read
+from mnist_lightning.inference.reload import Renewal
+from mnist_lightning.preprocessing.decode import BadPictureError
 
 Item = dict[str, Any]
 
@@ -30,8 +30,8 @@ class DigitHandler:
     def initialize(self, context: Any) -> None:
         """Load the network from the archive's folder and answer once, so that the first client does not wait."""
         logging.getLogger().setLevel(logging.WARNING)  # the worker logs several lines a request otherwise
-        worker.mend()
-        deadline.install()
+        torchserve_patches.mend()
+        timeout.install()
         folder = Path(context.system_properties["model_dir"])
         weights = folder / context.manifest["model"]["serializedFile"]
         self.counts = Counts(getattr(context, "metrics", None))
@@ -54,7 +54,9 @@ class DigitHandler:
         requests = [self.preprocess(item, context, index) for index, item in enumerate(data)]
         seen = [one for request in requests if isinstance(request, Request) for one in request.seen]
         pictures = [one.picture for one in seen]
-        answers = verdict.answers(*self.inference(np.stack(pictures)), self.model.threshold, seen) if pictures else []
+        answers = (
+            prediction.answers(*self.inference(np.stack(pictures)), self.model.threshold, seen) if pictures else []
+        )
         self.counts.batch(len(data), answers)
         coming = iter(answers)
         return [self.postprocess(request, coming, context, index) for index, request in enumerate(requests)]
@@ -62,7 +64,7 @@ class DigitHandler:
     def preprocess(self, item: Item, context: Any, index: int) -> Request | Exception:
         """One request -> its pictures, or what is wrong with it."""
         try:
-            with deadline.limited():
+            with timeout.limited():
                 return read(item, context.get_all_request_header(index))
         except BadPictureError as error:
             return bare(error)
@@ -71,7 +73,7 @@ class DigitHandler:
 
     def inference(self, pictures: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities of the digits, (B,) of being a digit at all."""
-        return verdict.judged(self.model.fast, pictures, WARM)
+        return prediction.predict_with_ood(self.model.fast, pictures, WARM)
 
     def postprocess(self, request: Request | Exception, answers: Iterator[Answer], context: Any, index: int) -> bytes:
         """A request and the answers to come -> its body, its status and its Content-Type."""
@@ -95,7 +97,7 @@ class DigitHandler:
     def explain(self, pictures: list[NDArray[np.float32]], answers: list[Answer]) -> list[Answer]:
         """The answers, each with what the network saw, 0 to 255, and what spoke for the answer: 28 rows of 28 each."""
         try:
-            from mnist_lightning.explanation import MAX_PICTURES, attributions
+            from mnist_lightning.inference.attribution import MAX_PICTURES, attributions
         except ImportError as error:
             raise UnexplainedError(f"this server makes no explanations: {error}; pip install captum") from error
         if len(pictures) > MAX_PICTURES:

@@ -1,7 +1,7 @@
 """How much a running server answers: requests a second, latencies, errors and memory, by number of connections.
 
     python -m mnist_lightning.benchmark
-    python -m mnist_lightning.benchmark --connections 1 32 --seconds 5 --kinds mnist --plot load.png
+    python -m mnist_lightning.benchmark --connections 1 32 --seconds 5 --kinds mnist --plot measure.png
     python -m mnist_lightning.benchmark --picture mine.png yours.jpg
 
 Prints a table and, last, one line of JSON. The load comes from wrk where that is installed (Debian: apt-get install
@@ -23,10 +23,14 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from mnist_lightning import credentials, figures, generators, load, machine, mnist, samples
 from mnist_lightning.client import DEFAULT_URL, TOKEN_HELP
-from mnist_lightning.flags import positive
-from mnist_lightning.generators import LoadError, Target
+from mnist_lightning.common import tokens
+from mnist_lightning.common.arguments import positive
+from mnist_lightning.datasets import mnist, samples
+from mnist_lightning.evaluation import plots
+from mnist_lightning.loadtest import generators, measure
+from mnist_lightning.loadtest.generators import LoadError, Target
+from mnist_lightning.serving import resources
 
 EACH = 40  # digits of each kind
 Picture = tuple[str, bytes]  # its kind, its file's content
@@ -45,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         report = _run(options)
-    except (LoadError, mnist.MnistUnavailableError, credentials.TokenError, OSError) as error:
+    except (LoadError, mnist.MnistUnavailableError, tokens.TokenError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -91,22 +95,22 @@ def conditions(options: argparse.Namespace, pictures: Sequence[Picture]) -> dict
 def _run(options: argparse.Namespace) -> dict[str, object]:
     """Measure, and show it as a table and a figure; the report."""
     pictures = chosen(options)
-    address, token = f"{options.url.rstrip('/')}/predictions/mnist", credentials.chosen(options.token_file)
+    address, token = f"{options.url.rstrip('/')}/predictions/mnist", tokens.chosen(options.token_file)
     target = Target(address, [content for _, content in pictures], token=token)
-    load.probe(target)
+    measure.probe(target)
     if options.plot:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
     described = conditions(options, pictures)
-    table = Table(*load.COLUMNS, title=f"{target.url}\nload by {described['generator']}")
+    table = Table(*measure.COLUMNS, title=f"{target.url}\nload by {described['generator']}")
     loads = []
     for connections in options.connections:
         print(f"{connections} connections for {options.warm_up} + {options.seconds} s", file=sys.stderr)
-        loads.append(load.measure(target, connections, options.seconds, options.warm_up, _processes(target.url)))
-        table.add_row(*load.cells(loads[-1]))
+        loads.append(measure.measure(target, connections, options.seconds, options.warm_up, _processes(target.url)))
+        table.add_row(*measure.cells(loads[-1]))
     Console().print(table)
     rows = [asdict(one) for one in loads]
     if options.plot:
-        figures.load_curves({options.url: rows}).savefig(options.plot, dpi=120)
+        plots.load_curves({options.url: rows}).savefig(options.plot, dpi=120)
     return {"url": target.url, **described, "loads": rows}
 
 
@@ -114,7 +118,7 @@ def _processes(url: str) -> list[int]:
     """Those that listen at an address of this machine, none for another's."""
     address = urlsplit(url)
     return (
-        machine.listening(address.port)
+        resources.listening(address.port)
         if address.port and address.hostname in ("127.0.0.1", "localhost", "::1")
         else []
     )

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import uvicorn
 
-from mnist_lightning import client, credentials
-from mnist_lightning.configuration import LOOPBACK
-from mnist_lightning.page import Rooms, application
-from mnist_lightning.server import ServerError, running, usual_port
+from mnist_lightning import client
+from mnist_lightning.common import tokens
+from mnist_lightning.common.constants import LOOPBACK
+from mnist_lightning.serving.torchserve import ServerError, running, usual_port
+from mnist_lightning.web.app import Rooms, application
 
 DEFAULT_PORT = 8090
 
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
             settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
             uvicorn.Server(settings).run([listener])
-    except (ServerError, credentials.TokenError) as error:
+    except (ServerError, tokens.TokenError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -86,9 +87,9 @@ def _listener(host: str, port: int) -> socket.socket:
 def _model_server(options: argparse.Namespace) -> Iterator[tuple[str, str | None]]:
     """The address and the token of the server that reads, which is there as long as the block where it is ours."""
     if not options.serve:
-        yield options.url, credentials.chosen(options.token_file)
+        yield options.url, tokens.chosen(options.token_file)
         return
-    guard = options.token_file or credentials.default_file()
+    guard = options.token_file or tokens.default_file()
     with running(options.store, usual_port(), token_file=guard) as server:
         yield server.url, server.token
 

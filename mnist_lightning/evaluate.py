@@ -25,14 +25,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mnist_lightning import archive, client, figures, mnist, verdict
-from mnist_lightning.calibration import calibration_error
-from mnist_lightning.configuration import ARCHIVE
-from mnist_lightning.credentials import TokenError, chosen
-from mnist_lightning.pictures import decode
-from mnist_lightning.preprocessing import BadPictureError, from_bytes, look
-from mnist_lightning.protocols import Answer
-from mnist_lightning.samples import Sample, SampleError, pictures, test_set
+from mnist_lightning import client
+from mnist_lightning.common.constants import ARCHIVE
+from mnist_lightning.common.tokens import TokenError, chosen
+from mnist_lightning.datasets import mnist
+from mnist_lightning.datasets.samples import Sample, SampleError, pictures, test_set
+from mnist_lightning.evaluation import plots
+from mnist_lightning.evaluation.calibration import calibration_error
+from mnist_lightning.inference import prediction
+from mnist_lightning.inference.protocols import Answer
+from mnist_lightning.models import archive
+from mnist_lightning.preprocessing.decode import decode
+from mnist_lightning.preprocessing.normalize import BadPictureError, from_bytes, look
 
 Reader = Callable[[bytes], Answer]  # a picture file -> what a server answers; raises NoAnswerError
 NOTHING = np.zeros(10)  # what an unanswered picture's probabilities are
@@ -77,14 +81,14 @@ def evaluate(samples: Sequence[Sample], read: Reader) -> tuple[dict[str, object]
         else None,
         "by_digit": {str(d): float(right[labels == d].mean()) for d in range(10) if (labels == d).any()},
         "by_folder": _by_group(samples, right),
-        "confusion": figures.count_confusions(labels[given], answers[given]).tolist(),
+        "confusion": plots.count_confusions(labels[given], answers[given]).tolist(),
         "misread": {samples[int(i)].name: int(answers[i]) for i in given if not right[i]},
         "no_digit": len(notes) / len(samples),
         "notes": notes,
         "refused": refused,
     }
     return report, {
-        "confusion_matrix.png": figures.confusion_matrix(labels[given], answers[given]),
+        "confusion_matrix.png": plots.confusion_matrix(labels[given], answers[given]),
         "misread.png": _gallery(samples, labels, probabilities),
     }
 
@@ -110,15 +114,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _offline(store: Path) -> Reader:
     """Read with the archive's own weights, in this process."""
-    network = archive.network(store / ARCHIVE)
+    network = archive.load_network(store / ARCHIVE)
 
     def read(content: bytes) -> Answer:
         try:
             seen = look(decode(content))
         except BadPictureError as error:
             raise NoAnswerError(str(error)) from error
-        found = verdict.judged(network, seen.picture[None], at_once=1)
-        return verdict.answers(*found, network.threshold, [seen])[0]
+        found = prediction.predict_with_ood(network, seen.picture[None], at_once=1)
+        return prediction.answers(*found, network.threshold, [seen])[0]
 
     return read
 
@@ -167,7 +171,7 @@ def _gallery(
     sent = [np.asarray(Image.open(io.BytesIO(samples[i].content)).convert("RGBA")) for i in shown]
     seen = [from_bytes(samples[i].content) for i in shown]
     titles = [f"{labels[i]} → {probabilities[i].argmax()}, {100 * probabilities[i].max():.0f} %" for i in shown]
-    return figures.sent_and_seen(sent, seen, titles)
+    return plots.sent_and_seen(sent, seen, titles)
 
 
 def _print(report: dict[str, object]) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mnist_lightning import client, mnist, train
-from mnist_lightning.server import ServerError, running, usual_port
+from mnist_lightning import client, train
+from mnist_lightning.datasets import mnist
+from mnist_lightning.serving.torchserve import ServerError, running, usual_port
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,12 +13,13 @@ import signal
 import sys
 from pathlib import Path
 
-from mnist_lightning import credentials
-from mnist_lightning.configuration import ARCHIVE, LOOPBACK, PROFILES
-from mnist_lightning.flags import positive
-from mnist_lightning.readiness import answers
-from mnist_lightning.replacement import ReplacementError, ask_for, replace, served_by
-from mnist_lightning.server import DEFAULT_PORT, ServerError, running
+from mnist_lightning.common import tokens
+from mnist_lightning.common.arguments import positive
+from mnist_lightning.common.constants import ARCHIVE, LOOPBACK
+from mnist_lightning.serving.config import PROFILES
+from mnist_lightning.serving.health import answers
+from mnist_lightning.serving.reload import ReplacementError, ask_for, replace, served_by
+from mnist_lightning.serving.torchserve import DEFAULT_PORT, ServerError, running
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     try:
         if options.check:
-            return int(not answers(f"http://{LOOPBACK}:{options.port}", token=credentials.chosen(options.token_file)))
+            return int(not answers(f"http://{LOOPBACK}:{options.port}", token=tokens.chosen(options.token_file)))
         if options.reload:
             print(f"served: weights {ask_for(options.store / ARCHIVE, options.port, options.token_file)}")
             return 0
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
             code = server.process.wait()
             print(f"error: TorchServe ended by itself with exit code {code}", file=sys.stderr)
             return 1
-    except (ServerError, ReplacementError, credentials.TokenError) as error:
+    except (ServerError, ReplacementError, tokens.TokenError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -72,9 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         "--token-file",
         type=Path,
         metavar="FILE",
-        default=credentials.default_file(),
+        default=tokens.default_file(),
         help=f"ask for this file's token: 'Authorization: Bearer TOKEN', or 401 "
-        f"(none, or the file that {credentials.FILE} names)",
+        f"(none, or the file that {tokens.FILE} names)",
     )
     parser.add_argument("--check", action="store_true", help="only ask a running server: exit code 0 if it predicts")
     parser.add_argument(

@@ -16,10 +16,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mnist_lightning import choice, cluster, comparisons, mnist, package, provenance, rejection, tracking, unfinished
-from mnist_lightning.datamodule import MnistDataModule
-from mnist_lightning.recipe import Recipe, changed, differences, read, resumed
-from mnist_lightning.training import data_of, fit, hush, train_one
+from mnist_lightning import package
+from mnist_lightning.datasets import mnist
+from mnist_lightning.datasets.datamodule import MnistDataModule
+from mnist_lightning.tracking import comparisons, provenance, runs, selection
+from mnist_lightning.training import distributed, ood, resume
+from mnist_lightning.training.config import Recipe, changed, differences, read, resumed
+from mnist_lightning.training.fit import data_of, fit, hush, train_one
 
 COMPARISON = "optimizers"  # the name in MLflow of a comparison that has none
 
@@ -30,14 +33,14 @@ class Job:
 
     recipe: Recipe
     text: str
-    work: unfinished.Work | None = None
+    work: resume.Work | None = None
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The verb; its exit code."""
     job = job_of(arguments)
     code = run(job)
-    if code == 0 and cluster.rank() == 0:
+    if code == 0 and distributed.rank() == 0:
         print(next_steps("my_digit.png", job.recipe))
     return code
 
@@ -51,7 +54,7 @@ def run(job: Job) -> int:
         said = "stopped: the run is marked KILLED in MLflow, nothing was archived; --resume goes on with it"
         print(f"\n{said}", file=sys.stderr)
         return 130
-    except (mnist.MnistUnavailableError, tracking.TrackingError, package.PackagingError, cluster.ClusterError) as error:
+    except (mnist.MnistUnavailableError, runs.TrackingError, package.PackagingError, distributed.ClusterError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -63,36 +66,36 @@ def job_of(arguments: list[str] | None = None) -> Job:
     try:
         comparison_id = resumed(arguments)
         return Job(*read(arguments, _recorded)) if comparison_id is None else _interrupted(comparison_id)
-    except tracking.TrackingError as error:
+    except runs.TrackingError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 
 def _recorded(run_id: str) -> str:
     """The recipe that a run was made with; what is different by now is said on stderr."""
-    tracking.connect()
-    text = changed(tracking.text(run_id, tracking.RECIPE), comparison=None)  # a new one, unless a flag names one
+    runs.connect()
+    text = changed(runs.text(run_id, runs.RECIPE), comparison=None)  # a new one, unless a flag names one
     _tell_changes(run_id)
     return text
 
 
 def _interrupted(comparison_id: str) -> Job:
     """The newest that this MLflow server knows of what was interrupted here, of the comparison if one is named."""
-    tracking.connect()
-    for work in unfinished.interrupted():
-        if comparison_id in ("", work.comparison_id) and tracking.knows(work.comparison_id):
+    runs.connect()
+    for work in resume.interrupted():
+        if comparison_id in ("", work.comparison_id) and runs.knows(work.comparison_id):
             _tell_changes(work.comparison_id)
             print(f"going on with comparison {work.comparison_id}", file=sys.stderr)
-            return Job(*read([f"--config={work.folder / unfinished.RECIPE}"]), work)
+            return Job(*read([f"--config={work.folder / resume.RECIPE}"]), work)
     which = f" of comparison {comparison_id}" if comparison_id else ""
-    folder = unfinished.FOLDER.resolve()
-    raise tracking.TrackingError(
-        f"nothing to resume: {folder} holds no interrupted training{which} that MLflow at {tracking.address()} knows"
+    folder = resume.FOLDER.resolve()
+    raise runs.TrackingError(
+        f"nothing to resume: {folder} holds no interrupted training{which} that MLflow at {runs.address()} knows"
     )
 
 
 def _tell_changes(run_id: str) -> None:
-    then = tracking.tags(run_id)
+    then = runs.tags(run_id)
     for name, now in provenance.tags().items():
         if then.get(name) != now:
             print(f"note: {name} is {now}; it was {then.get(name)} for run {run_id}", file=sys.stderr)
@@ -100,13 +103,13 @@ def _tell_changes(run_id: str) -> None:
 
 def compare(job: Job) -> None:
     """Train all that the recipe asks for in one comparison; where that makes it whole, archive and print the best."""
-    cluster.check(job.recipe.batch_size, job.work is not None)
-    if cluster.rank() == 0:
-        tracking.connect()
+    distributed.check(job.recipe.batch_size, job.work is not None)
+    if distributed.rank() == 0:
+        runs.connect()
     data = data_of(job.recipe)
     data.prepare_data()
     data.setup()
-    if cluster.rank() == 0:
+    if distributed.rank() == 0:
         _lead(job, data)
     else:
         _assist(job.recipe, data)
@@ -118,7 +121,7 @@ def _lead(job: Job, data: MnistDataModule) -> None:
         if job.recipe.comparison is None:
             package.choose(work.comparison_id, job.recipe.model_store)
     if job.recipe.comparison and job.recipe.only:
-        print(choice.missing(job.recipe.comparison) or f"comparison {job.recipe.comparison!r} is complete")
+        print(selection.missing(job.recipe.comparison) or f"comparison {job.recipe.comparison!r} is complete")
     elif job.recipe.comparison:
         package.choose_shared(job.recipe.comparison, job.recipe.model_store)
 
@@ -126,11 +129,11 @@ def _lead(job: Job, data: MnistDataModule) -> None:
 def _assist(recipe: Recipe, data: MnistDataModule) -> None:
     """The part of a process other than the first: the same trainings, and nothing recorded."""
     for name, data.seed in recipe.trainings().values():
-        fit(name, recipe, data, unfinished.FOLDER)
+        fit(name, recipe, data, resume.FOLDER)
 
 
 @contextlib.contextmanager
-def _opened(job: Job) -> Iterator[unfinished.Work]:
+def _opened(job: Job) -> Iterator[resume.Work]:
     """The comparison's run in MLflow, and the folder from which it can be resumed; a new one of each, or the old.
 
     A run that machines share is nobody's: it is not open meanwhile, and ends when its champion is chosen.
@@ -142,42 +145,42 @@ def _opened(job: Job) -> Iterator[unfinished.Work]:
             try:
                 stack.enter_context(work.held())
             except BlockingIOError as error:
-                raise tracking.TrackingError(f"{work.folder}: another process goes on with it already") from error
+                raise runs.TrackingError(f"{work.folder}: another process goes on with it already") from error
             if not shared:
-                stack.enter_context(tracking.run(again=work.comparison_id))
+                stack.enter_context(runs.run(again=work.comparison_id))
         elif shared:
-            work = stack.enter_context(unfinished.begun(_joined(shared, text), text))
+            work = stack.enter_context(resume.begun(_joined(shared, text), text))
         else:
-            comparison_id = stack.enter_context(tracking.run(COMPARISON))
-            tracking.record(texts={tracking.RECIPE: text})
-            work = stack.enter_context(unfinished.begun(comparison_id, text))
+            comparison_id = stack.enter_context(runs.run(COMPARISON))
+            runs.record(texts={runs.RECIPE: text})
+            work = stack.enter_context(resume.begun(comparison_id, text))
         yield work
 
 
 def _joined(name: str, text: str) -> str:
     """The comparison that machines share by this name. Raises TrackingError where it is one of another recipe."""
     comparison_id = comparisons.shared(name, changed(text, only=None))
-    if different := differences(text, tracking.text(comparison_id, tracking.RECIPE)):
+    if different := differences(text, runs.text(comparison_id, runs.RECIPE)):
         same = f"--like {comparison_id} --comparison {name}"
         told = f"comparison {name!r} has another recipe: {'; '.join(different)}"
-        raise tracking.TrackingError(f"{told}. Choose another name, or take that recipe: {same}")
+        raise runs.TrackingError(f"{told}. Choose another name, or take that recipe: {same}")
     return comparison_id
 
 
-def _train_all(job: Job, data: MnistDataModule, work: unfinished.Work) -> None:
+def _train_all(job: Job, data: MnistDataModule, work: resume.Work) -> None:
     """Every optimizer with every seed, each a child of the comparison, save what was finished before."""
     before = comparisons.trainings(work.comparison_id, work.folder.name)
     new = (None, False)
     left = {title: what for title, what in job.recipe.trainings().items() if not before.get(title, new)[1]}
     if not left:
         return
-    lessons = rejection.lessons(data, job.recipe.outliers)
-    tags = {tracking.WORK: work.folder.name}
+    lessons = ood.lessons(data, job.recipe.outliers)
+    tags = {runs.WORK: work.folder.name}
     for title, (name, data.seed) in left.items():
         known, _ = before.get(title, new)
-        with tracking.run(title, again=known, parent=work.comparison_id, tags=tags) as run_id:
+        with runs.run(title, again=known, parent=work.comparison_id, tags=tags) as run_id:
             text = changed(job.text, only=name, seed=data.seed, seeds=1)
-            tracking.record(texts={tracking.RECIPE: text})
+            runs.record(texts={runs.RECIPE: text})
             folder = work.folder / run_id
             train_one(name, job.recipe, data, lessons, run_id, folder)
         shutil.rmtree(folder)
@@ -189,7 +192,7 @@ def next_steps(picture: str, recipe: Recipe) -> str:
         return f"""next, when the comparison is complete:
   .venv/bin/python -m mnist_lightning.package --comparison {shlex.quote(recipe.comparison)}"""
     return f"""next:
-  .venv/bin/mlflow ui --backend-store-uri {tracking.address()}
+  .venv/bin/mlflow ui --backend-store-uri {runs.address()}
   .venv/bin/python -m mnist_lightning.serve
   .venv/bin/python -m mnist_lightning.client {picture}"""
 

@@ -21,11 +21,15 @@ from rich.table import Table
 from benchmarks.peers.process import PeerError, running
 from benchmarks.peers.reader import Reader
 from benchmarks.peers.registry import OURS, PEERS
-from mnist_lightning import archive, benchmark, figures, load, mnist
-from mnist_lightning.generators import LoadError
-from mnist_lightning.load import Load
-from mnist_lightning.pictures import BadPictureError
-from mnist_lightning.server import ServerError
+from mnist_lightning import benchmark
+from mnist_lightning.datasets import mnist
+from mnist_lightning.evaluation import plots
+from mnist_lightning.loadtest import measure
+from mnist_lightning.loadtest.generators import LoadError
+from mnist_lightning.loadtest.measure import Load
+from mnist_lightning.models import archive
+from mnist_lightning.preprocessing.decode import BadPictureError
+from mnist_lightning.serving.torchserve import ServerError
 
 Measured = dict[str, list[Load]]
 
@@ -73,7 +77,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         Console().print(_table(dict(zip(measured, loads, strict=True))))
     rows = {name: [asdict(one) for one in loads] for name, loads in measured.items()}
     if options.plot and rows:
-        figures.load_curves(rows).savefig(options.plot, dpi=120)
+        plots.load_curves(rows).savefig(options.plot, dpi=120)
     return {**described, "servers": rows, "failed": failed}
 
 
@@ -83,20 +87,20 @@ def _measure(name: str, options: argparse.Namespace, contents: list[bytes], digi
     loads = []
     with running(PEERS[name], options.store, contents, digits) as (target, pid):
         for connections in options.connections:
-            loads.append(load.measure(target, connections, options.seconds, options.warm_up, [pid]))
-            print(f"{name}: " + "  ".join(load.cells(loads[-1])), file=sys.stderr)
+            loads.append(measure.measure(target, connections, options.seconds, options.warm_up, [pid]))
+            print(f"{name}: " + "  ".join(measure.cells(loads[-1])), file=sys.stderr)
     return loads
 
 
 def _table(loads: Mapping[str, Load]) -> Table:
     """Every server under the same number of connections, fastest first."""
-    number, rate, p50, _, p99, errors, memory = load.COLUMNS
+    number, rate, p50, _, p99, errors, memory = measure.COLUMNS
     table = Table("server", title=f"{next(iter(loads.values())).connections} {number}")
     for column in (rate, "of ours", p50, p99, errors, memory):
         table.add_column(column, justify="right")
     ours = loads[OURS].requests_per_second if OURS in loads else None
     for name, one in sorted(loads.items(), key=lambda pair: -pair[1].requests_per_second):
-        _, rate, p50, _, p99, errors, memory = load.cells(one)
+        _, rate, p50, _, p99, errors, memory = measure.cells(one)
         share = f"{one.requests_per_second / ours:.2f}" if ours else "n/a"
         table.add_row(name, rate, share, p50, p99, errors, memory)
     return table

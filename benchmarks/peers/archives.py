@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.peers.reader import ARCHIVE
-from mnist_lightning import configuration
-from mnist_lightning.configuration import WEIGHTS
+from mnist_lightning.common.constants import WEIGHTS
+from mnist_lightning.common.paths import PACKAGE
+from mnist_lightning.serving import config
 
 HERE = Path(__file__).parent
 
@@ -28,7 +29,7 @@ def main() -> None:
     torch.save(ten, weights)
     parts = {
         "classic": ["--model-file", HERE / "classic_model.py", "--serialized-file", weights],
-        "empty": ["--config-file", configuration.PROJECT / "config/model-config.yaml"],
+        "empty": ["--config-file", PACKAGE.parent / "config/model-config.yaml"],
     }
     command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", "mnist", "--version", "1.0"]
     command += ["--handler", HERE / f"{kind}_handler.py", *parts[kind], "--export-path", folder, "--force"]
@@ -39,7 +40,7 @@ def main() -> None:
 
 def ports_only(folder: Path, port: int) -> None:
     """Ours without anything that makes it faster or slower: where it listens."""
-    path = configuration.write_config(folder, folder, port)
+    path = config.write_config(folder, folder, port)
     kept = [line for line in path.read_text().splitlines() if line.partition("=")[0].endswith(("_address", "_port"))]
     path.write_text("\n".join(kept) + "\n")
 

@@ -6,7 +6,7 @@ import torch
 from ts.torch_handler.base_handler import BaseHandler
 
 from benchmarks.peers.reader import Answer, answers, batch
-from mnist_lightning.preprocessing import from_bytes
+from mnist_lightning.preprocessing.normalize import from_bytes
 
 
 class ClassicHandler(BaseHandler):

@@ -1,6 +1,6 @@
 """The network as TorchServe's base class wants it: the only class of a file, built with no arguments."""
 
-from mnist_lightning.network import DigitNet
+from mnist_lightning.models.digitnet import DigitNet
 
 
 class ClassicNet(DigitNet):

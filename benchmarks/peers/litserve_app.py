@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers.reader import Answer, Reader, batch
-from mnist_lightning.preprocessing import from_bytes
+from mnist_lightning.preprocessing.normalize import from_bytes
 
 
 class DigitAPI(litserve.LitAPI):

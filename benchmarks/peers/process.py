@@ -18,8 +18,10 @@ import requests
 
 from benchmarks.peers.reader import ARCHIVE
 from benchmarks.peers.registry import Peer
-from mnist_lightning import configuration, load, server
-from mnist_lightning.generators import Target
+from mnist_lightning.common.paths import PACKAGE
+from mnist_lightning.loadtest import measure
+from mnist_lightning.loadtest.generators import Target
+from mnist_lightning.serving import torchserve
 
 START_SECONDS, STOP_SECONDS, GONE_SECONDS = 120, 10, 2
 LOG_LINES = 12  # of a peer that failed
@@ -38,7 +40,7 @@ def running(peer: Peer, store: Path, pictures: list[bytes], digits: Sequence[int
     if missing := [name for name in peer.needs if importlib.util.find_spec(name) is None]:
         raise PeerError(f"{', '.join(missing)} not installed: pip install -r benchmarks/requirements-peers.txt")
     with tempfile.TemporaryDirectory(prefix="mnist-peer-", ignore_cleanup_errors=True) as folder:
-        log, port = Path(folder, "log"), server.free_port()
+        log, port = Path(folder, "log"), torchserve.free_port()
         places = {"python": sys.executable, "store": store.resolve(), "folder": folder, "port": port}
         *first, last = [shlex.split(command.format(**places)) for command in peer.commands]
         with log.open("wb") as output:
@@ -61,9 +63,9 @@ def _environment(folder: str, store: Path) -> dict[str, str]:
     """One thread a worker, as each of the two cores has one; nothing sent home, nothing written elsewhere."""
     return {
         **os.environ,
-        "PYTHONPATH": str(configuration.PROJECT),
+        "PYTHONPATH": str(PACKAGE.parent),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "JAVA_HOME": str(server.java_home()),
+        "JAVA_HOME": str(torchserve.java_home()),
         "TMPDIR": folder,
         "OMP_NUM_THREADS": "1",
         ARCHIVE: str((store / "mnist.mar").resolve()),
@@ -100,7 +102,7 @@ def _post(target: Target, body: bytes) -> requests.Response:
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     """Ask it to end; then end whatever it leaves of its family and its process group."""
-    family = load.family(process.pid)
+    family = measure.family(process.pid)
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)

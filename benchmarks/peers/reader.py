@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mnist_lightning import archive
-from mnist_lightning.preprocessing import from_bytes
+from mnist_lightning.models import archive
+from mnist_lightning.preprocessing.normalize import from_bytes
 
 ARCHIVE = "MNIST_ARCHIVE"  # the environment variable that says where mnist.mar is
 Answer = dict[str, object]
@@ -18,7 +18,7 @@ class Reader:
     """The network of an archive; where none is given, of the one that the environment names."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.network = archive.network(path or Path(os.environ[ARCHIVE])).prepared()
+        self.network = archive.load_network(path or Path(os.environ[ARCHIVE])).optimized_for_inference()
 
     def read(self, contents: Sequence[bytes]) -> list[Answer]:
         """Picture files -> as many answers. Raises BadPictureError."""

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mnist_lightning.generators import Target
+from mnist_lightning.loadtest.generators import Target
 
 OURS = "ours"
 OURS_PATH = "/predictions/mnist"

@@ -1,0 +1,201 @@
+"""What the metrics port shows, and that the dashboard and the alerts ask for nothing else."""
+
+import json
+import logging
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import requests
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+
+from mnist_lightning.datasets import sketches
+from mnist_lightning.inference.metrics import Counts
+from mnist_lightning.serving.config import OFFSETS
+from mnist_lightning.serving.torchserve import Server
+from tests.support import PROJECT, SEVEN
+
+DIGIT = SEVEN.read_bytes()
+RAW = {"Content-Type": "application/octet-stream"}
+ALERTS, DASHBOARD = PROJECT / "config/alerts.yaml", PROJECT / "config/grafana-dashboard.json"
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def scrape(server: Server) -> Samples:
+    """Every sample by its name and labels, without the machine's name."""
+    base, _, port = server.url.rpartition(":")
+    text = requests.get(f"{base}:{int(port) + OFFSETS['metrics']}/metrics", timeout=10).text
+
+    def written(name: str) -> str:
+        return name if f"\n{name}{{" in text else name.removesuffix("_total")  # the parser adds it to every counter
+
+    return {
+        (
+            written(sample.name),
+            frozenset((k, v) for k, v in sample.labels.items() if k.lower() != "hostname"),
+        ): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def ask(server: Server, body: bytes = DIGIT, path: str = "predictions/mnist") -> int:
+    return requests.post(f"{server.url}/{path}", data=body, headers=RAW, timeout=30).status_code
+
+
+@pytest.fixture(scope="module")
+def scribble(server: Server) -> tuple[bytes, str]:
+    """A picture of no digit, such as the server's network sees it is none, and the digit that it is told to be."""
+    dice = np.random.default_rng(1)
+    for _ in range(50):
+        picture = cv2.imencode(".png", 255 - sketches.scribble(dice))[1].tobytes()
+        told = requests.post(f"{server.url}/predictions/mnist", data=picture, headers=RAW, timeout=30).json()
+        if "note" in told:
+            return picture, str(told["prediction"])
+    raise AssertionError("fifty scribbles are digits to it")
+
+
+@pytest.fixture
+def asked(server: Server, scribble: tuple[bytes, str]) -> Samples:
+    """What changed by four predictions, one of no digit, two refusals, one of the front end, and a /ping."""
+    assert ask(server) == 200  # whatever was asked before this test is told by the time that this is
+    time.sleep(2.5)
+    before = scrape(server)
+    assert [ask(server, body) for body in (DIGIT, DIGIT, DIGIT, scribble[0])] == [200] * 4
+    assert [ask(server, b"no picture") for _ in range(2)] == [400] * 2
+    assert ask(server, path="predictions/nobody") == 404
+    assert requests.get(f"{server.url}/ping", timeout=10).ok
+    time.sleep(2.5)
+    return {key: value - before.get(key, 0) for key, value in scrape(server).items()}
+
+
+def test_good_and_bad_are_counted_as_what_they_are(asked: Samples, scribble: tuple[bytes, str]) -> None:
+    def changed(name: str) -> dict[str, float]:
+        found = {labels: value for (sample, labels), value in asked.items() if sample == name and value}
+        return {" ".join(value for _, value in sorted(labels)): value for labels, value in found.items()}
+
+    assert changed("mnist_request_seconds_count") == {"200": 4, "400": 2, "404": 1}
+    assert changed("mnist_refusals_total") == {"NotAPictureError": 2}
+    assert changed("mnist_batches_total") == {"1": 6}
+    assert sum(changed("mnist_predictions_total").values()) == 4
+    assert {key.split()[1] for key in changed("mnist_predictions_total")} == {"7", scribble[1]}
+    assert changed("mnist_no_digits_total") == {"": 1}
+    assert changed("ts_inference_requests_total") == {"mnist default": 6}
+
+
+def test_the_histogram_adds_up(asked: Samples) -> None:
+    buckets = {dict(labels)["le"]: v for (n, labels), v in asked.items() if n == "mnist_request_seconds_bucket"
+               and ("code", "200") in labels}  # fmt: skip
+    in_order = [buckets[bound] for bound in sorted(buckets, key=float)]
+    assert in_order == sorted(in_order)
+    assert (in_order[-1], buckets["0.001"], buckets["5.0"]) == (4, 0, 4)
+    seconds = asked["mnist_request_seconds_sum", frozenset({("code", "200")})]
+    assert 0.002 < seconds < 15
+
+
+def test_the_model_has_a_name(server: Server) -> None:
+    models = [
+        dict(labels)["weights"] for (name, labels), value in scrape(server).items() if name == "mnist_model" and value
+    ]
+    assert len(models) == 1
+    assert re.fullmatch("[0-9a-f]{12}", models[0])
+
+
+def test_nobody_can_make_labels_by_what_he_sends(server: Server) -> None:
+    def labels() -> set[tuple[str, frozenset[tuple[str, str]]]]:
+        return {key for key in scrape(server) if key[0].startswith("mnist_")}
+
+    def send(round_: str) -> None:
+        ask(server, path=f"predictions/{round_}")
+        ask(server, path=f"predictions/mnist/{round_}")
+        ask(server, json.dumps({round_: 1}).encode())
+        requests.post(f"{server.url}/{round_}", headers={"X-Request-Id": round_, "Content-Type": round_}, timeout=30)
+        time.sleep(2.5)
+
+    send("first")
+    known = labels()
+    for n in range(3):
+        send(f"other{n}")
+    assert labels() == known
+
+
+# TorchServe leaves the file open.
+@pytest.mark.filterwarnings("ignore:.*metrics.yaml", "ignore:.*metrics.yaml:pytest.PytestUnraisableExceptionWarning")
+def test_a_thousand_batches_are_told_in_a_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    cache = MetricsCacheYamlImpl(str(PROJECT / "config/metrics.yaml"))
+    cache.initialize_cache()
+    counts = Counts(cache)
+    for n in range(1000):
+        counts.batch(1 + n % 32, [{"prediction": n % 10, "confidence": n % 101 / 100}])
+        counts.refusal(ValueError(f"number {n}"))
+    assert not caplog.records
+    with caplog.at_level(logging.INFO):
+        counts.tell()
+        told = [record.getMessage() for record in caplog.records]
+        counts.tell()
+        assert len(caplog.records) == len(told) < 50
+    totals: dict[str, int] = {}
+    for line in told:
+        name, value = re.match(r"\[METRICS\](\w+)\.\w+:(\d+)\|", line).groups()  # type: ignore[union-attr]
+        totals[name] = totals.get(name, 0) + int(value)
+    assert totals == dict.fromkeys(("mnist_predictions_total", "mnist_batches_total", "mnist_refusals_total"), 1000)
+
+
+def expressions(path: Path) -> Iterator[str]:
+    if path == ALERTS:
+        yield from (rule["expr"] for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"])
+    else:
+        for panel in json.loads(path.read_text())["panels"]:
+            yield from (target["expr"] for target in panel["targets"])
+
+
+@pytest.mark.parametrize("path", [ALERTS, DASHBOARD], ids=lambda path: path.name)
+def test_what_is_asked_for_is_shown(path: Path, server: Server, scribble: tuple[bytes, str]) -> None:
+    ask(server, scribble[0])
+    ask(server, b"no picture")
+    time.sleep(2.5)
+    shown: dict[str, set[str]] = {}
+    for name, labels in scrape(server):
+        shown.setdefault(name, set()).update(key for key, _ in labels)
+    for expression in expressions(path):
+        grouped = re.findall(r"\bby \(([^)]*)\)", expression)
+        matched = re.findall(r"(\w+)(?:=~|!~|!=|=)\"", expression)
+        bare = re.sub(r"\bby \([^)]*\)|\{[^}]*\}|\[[^]]*\]", " ", expression)
+        names = set(re.findall(r"\b[a-zA-Z_]\w*\b(?!\s*\()", bare)) - {"by"}
+        assert names, expression
+        assert names <= set(shown), expression
+        assert {*matched, *(g.strip() for group in grouped for g in group.split(","))} <= set.union(
+            *(shown[name] for name in names)
+        ), expression
+
+
+def test_the_alerts_are_prometheus_rules() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool on PATH; it comes with Prometheus (Debian: apt-get install prometheus)")
+    done = subprocess.run([promtool, "check", "rules", ALERTS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    assert f"SUCCESS: {len(rules)} rules found" in done.stdout
+
+
+def test_the_dashboards_panels_have_room_and_a_source() -> None:
+    board = json.loads(DASHBOARD.read_text())
+    sources = {f"${{{variable['name']}}}" for variable in board["templating"]["list"]}
+    cells: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        own = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not own & cells, panel["title"]
+        assert max(x for x, _ in own) < 24, panel["title"]
+        assert panel["datasource"]["uid"] in sources
+        cells |= own
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])

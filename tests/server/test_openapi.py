@@ -1,0 +1,74 @@
+"""config/openapi.yaml: a valid document, and true of a running server."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+import schemathesis
+import yaml
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from PIL import Image
+from schemathesis.checks import CHECKS
+from schemathesis.config import SchemathesisConfig
+
+from mnist_lightning.serving.torchserve import Server
+from tests.support import PROJECT, SEVEN
+
+PATH = PROJECT / "config/openapi.yaml"
+CONFIG = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": ["4xx"]}}})
+SCHEMA = schemathesis.openapi.from_path(PATH, config=CONFIG)
+DIGIT = SEVEN.read_bytes()
+BASE64 = base64.b64encode(DIGIT).decode()
+NUMBERS = np.asarray(Image.open(io.BytesIO(DIGIT)).convert("L").resize((28, 28))).tolist()
+# Beside those about addresses and methods, which are TorchServe's own: it answers to any method.
+ANSWERS = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
+CHECKED = CHECKS.get_by_names([*ANSWERS, "negative_data_rejection"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def media_types() -> None:
+    """What schemathesis sends for a picture: a real one, a cut one, any bytes."""
+    files = st.just(DIGIT) | st.integers(0, len(DIGIT)).map(lambda size: DIGIT[:size]) | st.binary(max_size=50)
+    for name in ("image/*", "application/octet-stream"):
+        schemathesis.openapi.media_type(name, files)
+
+
+def test_it_is_a_valid_document() -> None:
+    OpenAPIV31SpecValidator(yaml.safe_load(PATH.read_text())).validate()
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_the_server_answers_as_it_says(case: schemathesis.Case, server: Server) -> None:
+    case.call_and_validate(base_url=server.url, checks=CHECKED, timeout=30)
+
+
+def tensor(datatype: str, shape: list[int], data: list[Any]) -> dict[str, object]:
+    return {"id": "a", "inputs": [{"name": "x", "shape": shape, "datatype": datatype, "data": data}]}
+
+
+GOOD: list[tuple[str, dict[str, Any]]] = [
+    ("/predictions/mnist", {"data": DIGIT, "headers": {"Content-Type": "image/png"}}),
+    ("/predictions/mnist", {"files": {"data": DIGIT}}),
+    ("/predictions/mnist", {"files": [("data", DIGIT), ("data", DIGIT)]}),
+    ("/predictions/mnist", {"json": {"image": NUMBERS}}),
+    ("/predictions/mnist", {"json": {"instances": [BASE64, {"image_bytes": {"b64": BASE64}}]}}),
+    ("/predictions/mnist", {"json": tensor("BYTES", [2], [BASE64, BASE64])}),
+    ("/explanations/mnist", {"data": DIGIT, "headers": {"Content-Type": "image/png"}}),
+    ("/explanations/mnist", {"json": {"instances": [NUMBERS]}}),
+    ("/explanations/mnist", {"json": tensor("BYTES", [2], [BASE64, BASE64])}),
+    ("/v1/models/mnist:predict", {"json": {"instances": [NUMBERS, BASE64]}}),
+    ("/v2/models/mnist/infer", {"json": tensor("UINT8", [1, 28, 28], [NUMBERS])}),
+]
+
+
+@pytest.mark.parametrize(("path", "request_"), GOOD, ids=lambda value: str(value)[:40])
+def test_answers_to_good_requests_are_as_it_says(path: str, request_: dict[str, Any], server: Server) -> None:
+    answer = requests.post(server.url + path, timeout=30, **request_)
+    assert answer.status_code == 200, answer.text
+    SCHEMA[path]["POST"].validate_response(answer)

@@ -1,0 +1,302 @@
+"""Every form of a request, and all that can be wrong with one, without network or server."""
+
+import base64
+import io
+import json
+import struct
+import time
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mnist_lightning.inference import errors
+from mnist_lightning.inference.protocols import read
+from mnist_lightning.preprocessing.decode import BadPictureError
+from mnist_lightning.preprocessing.normalize import from_bytes
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+JSON = {"content-type": "application/json"}
+# An 8 of rings, drawn at MNIST's own size but not in its form: every way to read it goes through the preprocessing.
+ROWS, COLUMNS = np.mgrid[:28, :28]
+RINGS = [abs(np.hypot(ROWS - middle, COLUMNS - 12) - 4) < 1.3 for middle in (8, 16)]
+PIXELS = np.where(RINGS[0] | RINGS[1], 250, 0).astype(np.uint8)
+
+
+def file(form: str = "PNG", pixels: np.ndarray = PIXELS) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, form)
+    return stream.getvalue()
+
+
+PNG = file()
+BASE64 = base64.b64encode(PNG).decode()
+READ = from_bytes(PNG)
+FLAT, NESTED = PIXELS.ravel().tolist(), PIXELS.tolist()
+
+
+def tensor(datatype: str, shape: list[int], data: list[Any]) -> dict[str, object]:
+    return {"inputs": [{"name": "any", "shape": shape, "datatype": datatype, "data": data}]}
+
+
+def body(value: object) -> dict[str, object]:
+    return {"body": bytearray(json.dumps(value).encode())}
+
+
+ONE = {
+    "raw": {"body": bytearray(PNG)},
+    "raw, a data: URL": {"body": bytearray(b"data:image/png;base64," + BASE64.encode())},
+    "multipart": {"anything": bytearray(PNG)},
+    "multipart, JSON": {"anything": bytearray(json.dumps({"image": BASE64}).encode())},
+    "text/*, as TorchServe decodes it": {"body": json.dumps({"image": BASE64})},
+    "JSON, as TorchServe decodes it": {"body": {"image": BASE64}},
+    "JSON with a byte order mark": {"body": b"\xef\xbb\xbf " + json.dumps({"image": BASE64}).encode()},
+    "image, base64": body({"image": BASE64}),
+    "image, base64 in lines": body({"image": base64.encodebytes(PNG).decode()}),
+    "image, a data: URL": body({"image": f"data:image/png;base64,{BASE64}"}),
+    "image, b64": body({"image": {"b64": BASE64}}),
+    "image, 784": body({"image": FLAT}),
+    "image, 28×28": body({"image": NESTED}),
+    "image, floats": body({"image": [float(n) for n in FLAT]}),
+}
+SEVERAL = {
+    "multipart": {"a": bytearray(PNG), "b": bytearray(PNG)},
+    "multipart, files and texts": {"a": bytearray(PNG), "b": bytearray(b"data:;base64," + BASE64.encode())},
+    "v1, numbers": body({"instances": [FLAT, NESTED]}),
+    "v1, channels first and last": body({"instances": [[NESTED], PIXELS[..., None].tolist()]}),
+    "v1, texts": body({"instances": [BASE64, f"data:image/png;base64,{BASE64}"]}),
+    "v1, TensorFlow Serving": body({"instances": [{"b64": BASE64}, {"image_bytes": {"b64": BASE64}}]}),
+    "v1, KServe's TorchServe": body({"instances": [{"data": BASE64, "target": 0}, {"image": NESTED}]}),
+    "v2, BYTES": body(tensor("BYTES", [2], [BASE64, BASE64])),
+    "v2, BYTES, KServe's TorchServe": body(tensor("BYTES", [-1], [BASE64, BASE64])),
+    "v2, BYTES in rows": body(tensor("BYTES", [2, 1], [[BASE64], [BASE64]])),
+    "v2, [N, 784]": body(tensor("UINT8", [2, 784], FLAT * 2)),
+    "v2, [N, 28, 28]": body(tensor("FP32", [2, 28, 28], FLAT * 2)),
+    "v2, [N, 1, 28, 28]": body(tensor("FP32", [2, 1, 28, 28], FLAT * 2)),
+    "v2, [-1, 28, 28, 1]": body(tensor("INT64", [-1, 28, 28, 1], FLAT * 2)),
+    "v2, data in rows": body(tensor("UINT8", [2, 28, 28], [NESTED, NESTED])),
+}
+
+
+@pytest.mark.parametrize("way", ONE)
+def test_one_picture_in_every_form_is_the_same_picture(way: str) -> None:
+    (picture,) = read(ONE[way], {}).pictures
+    assert np.array_equal(picture, READ)
+
+
+@pytest.mark.parametrize("way", SEVERAL)
+def test_several_pictures_in_every_form_are_the_same_pictures(way: str) -> None:
+    pictures = read(SEVERAL[way], {}).pictures
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert np.array_equal(picture, READ)
+
+
+@pytest.mark.parametrize("shape", [[784], [28, 28], [1, 28, 28], [28, 28, 1], [1, 784]])
+def test_a_tensor_may_be_of_one_picture(shape: list[int]) -> None:
+    assert np.array_equal(read(body(tensor("FP32", shape, FLAT)), {}).pictures[0], READ)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_the_content_type_is_not_asked(form: str) -> None:
+    content = file(form)
+    for declared in ({}, JSON, {"Content-Type": "text/plain"}, {"content-type": "nonsense/;"}):
+        assert np.array_equal(read({"body": content}, declared).pictures[0], from_bytes(content))
+
+
+def test_pictures_keep_their_order() -> None:
+    other = file(pixels=np.rot90(PIXELS).copy())
+    pictures = read({"b": PNG, "a": other, "c": PNG}, {}).pictures
+    assert np.array_equal(pictures[0], READ)
+    assert np.array_equal(pictures[1], from_bytes(other))
+    assert not np.array_equal(pictures[0], pictures[1])
+
+
+ANSWERS = [
+    {"prediction": digit, "confidence": 1.0, "probabilities": [float(n == digit) for n in range(10)], "is_digit": 0.5}
+    for digit in (3, 5)
+]
+
+
+def test_answers_in_the_form_of_the_request() -> None:
+    assert read(ONE["raw"], {}).write(ANSWERS[:1]) == ANSWERS[0]
+    assert read(SEVERAL["multipart"], {}).write(ANSWERS) == ANSWERS
+    assert read(body({"instances": [FLAT]}), {}).write(ANSWERS[:1]) == {"predictions": ANSWERS[:1]}
+
+
+def test_answers_as_tensors() -> None:
+    asked = {"id": "a request's own name", **tensor("BYTES", [2], [BASE64] * 2)}
+    answer = read(body(asked), {}).write(ANSWERS)
+    assert isinstance(answer, dict)
+    assert (answer["model_name"], answer["id"]) == ("mnist", asked["id"])
+    outputs = {output["name"]: output for output in answer["outputs"]}
+    assert outputs["prediction"] == {"name": "prediction", "shape": [2], "datatype": "INT64", "data": [3, 5]}
+    assert (outputs["confidence"]["shape"], outputs["confidence"]["datatype"]) == ([2], "FP32")
+    assert outputs["probabilities"]["shape"] == [2, 10]
+    assert outputs["probabilities"]["data"] == ANSWERS[0]["probabilities"] + ANSWERS[1]["probabilities"]
+    assert outputs["is_digit"] == {"name": "is_digit", "shape": [2], "datatype": "FP32", "data": [0.5, 0.5]}
+    noted = read(body(asked), {}).write([ANSWERS[0], {**ANSWERS[1], "note": "none"}])
+    assert "note" not in outputs
+    assert noted["outputs"][-1] == {"name": "note", "shape": [2], "datatype": "BYTES", "data": ["", "none"]}  # type: ignore[index]
+    assert "id" not in read(SEVERAL["v2, BYTES"], {}).write(ANSWERS)  # type: ignore[operator]
+
+
+def changed(value: object, place: int = 3) -> list[object]:
+    """The numbers of a picture, one of them something else."""
+    return [*FLAT[:place], value, *FLAT[place + 1 :]]
+
+
+def header_only(width: int, height: int) -> bytes:
+    """A PNG that says how large it is and holds next to nothing."""
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(100_000))),
+        (b"IEND", b""),
+    ]
+    chunks = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+BAD: dict[str, tuple[Mapping[str, object], str, int, str]] = {
+    "nothing": ({}, "EmptyBodyError", 400, "empty"),
+    "an empty body": ({"body": bytearray()}, "EmptyBodyError", 400, "empty"),
+    "null": ({"body": None}, "EmptyBodyError", 400, "empty"),
+    "an empty field": ({"a": PNG, "b": b""}, "NotAPictureError", 400, "fields[b]: the picture is empty"),
+    "no picture": ({"body": b"hello"}, "NotAPictureError", 400, "not a picture (PNG, JPEG"),
+    "a cut picture": ({"body": PNG[:-30]}, "NotAPictureError", 400, "damaged or cut"),
+    "a cut picture in JSON": (body({"image": base64.b64encode(PNG[:-30]).decode()}), "NotAPictureError", 400, "cut"),
+    "one bad field of two": ({"a": PNG, "b": PNG[:40]}, "NotAPictureError", 400, "fields[b]"),
+    "a blank picture": ({"body": file(pixels=np.full((90, 90), 255, np.uint8))}, "NoDigitError", 400, "no ink"),
+    "blank numbers": (body({"image": [0] * 784}), "NoDigitError", 400, "no ink"),
+    "too many scans": ({"body": file("JPEG") + b"\xff\xda" * 101}, "NotAPictureError", 400, "102 scans"),
+    "too many pixels": ({"body": header_only(50_000, 50_000)}, "TooManyPixelsError", 413, "50,000,000"),
+    "too many fields": ({str(n): PNG for n in range(65)}, "TooManyPicturesError", 413, "65 pictures"),
+    "too many instances": (body({"instances": [1] * 65}), "TooManyPicturesError", 413, "at most 64"),
+    "too many rows": (body(tensor("UINT8", [65, 784], FLAT * 65)), "TooManyPicturesError", 413, "at most 64"),
+    "JSON, cut": ({"body": b'{"image": '}, "BadJSONError", 400, "does not parse"),
+    "JSON, deep": ({"body": b"[" * 100_000}, "BadJSONError", 400, "too deeply"),
+    "JSON, not UTF-8": ({"body": b'{"image": "\xff"}'}, "BadJSONError", 400, "utf-8"),
+    "JSON, 5,000 digits": ({"body": b'{"image": [' + b"9" * 5000 + b"]}"}, "BadJSONError", 400, "does not parse"),
+    "JSON, a list": (body(FLAT), "UnknownFormError", 400, "a list, not an object"),
+    "JSON, another key": (body({"picture": BASE64}), "UnknownFormError", 400, "image, instances, inputs"),
+    "JSON, nothing": (body({}), "UnknownFormError", 400, "image, instances, inputs"),
+    "JSON, two keys": (body({"image": FLAT, "inputs": []}), "UnknownFormError", 400, "exactly one"),
+    "JSON, decoded to a number": ({"body": 5}, "UnknownFormError", 400, "a number"),
+    "image, null": (body({"image": None}), "UnknownFormError", 400, "null"),
+    "image, true": (body({"image": True}), "UnknownFormError", 400, "true or false"),
+    "image, a number": (body({"image": 7}), "UnknownFormError", 400, "a number"),
+    "image, an object": (body({"image": {"x": 1}}), "UnknownFormError", 400, "b64"),
+    "image, deep objects": (body({"image": {"b64": {"b64": {"b64": BASE64}}}}), "UnknownFormError", 400, "an object"),
+    "base64, none": (body({"image": "?"}), "BadBase64Error", 400, "base64"),
+    "base64, cut": (body({"image": BASE64[:-3]}), "BadBase64Error", 400, "base64"),
+    "base64, letters": (body({"image": "é" * 8}), "BadBase64Error", 400, "ASCII"),
+    "base64, of nothing": (body({"image": ""}), "NotAPictureError", 400, "empty"),
+    "a data: URL without base64": (
+        body({"image": "data:image/png,abc"}),
+        "BadBase64Error",
+        400,
+        "data:image/png;base64",
+    ),
+    "783": (body({"image": FLAT[1:]}), "BadNumbersError", 400, "[783]"),
+    "27 rows": (body({"image": NESTED[1:]}), "BadNumbersError", 400, "[27, 28]"),
+    "uneven rows": (body({"image": [NESTED[0][1:], *NESTED[1:]]}), "BadNumbersError", 400, "same length"),
+    "rows and numbers": (body({"image": [0, *NESTED[1:]]}), "BadNumbersError", 400, "same length"),
+    "deep rows": (body({"image": [[[[[[NESTED]]]]]]}), "BadNumbersError", 400, "shape"),
+    "no numbers": (body({"image": []}), "BadNumbersError", 400, "[0]"),
+    "256": (body({"image": changed(256)}), "BadNumbersError", 400, "value 3 is 256"),
+    "-1": (body({"image": changed(-1)}), "BadNumbersError", 400, "value 3 is -1"),
+    "NaN": (body({"image": changed(float("nan"))}), "BadNumbersError", 400, "value 3 is nan"),
+    "Infinity": (body({"image": changed(float("-inf"))}), "BadNumbersError", 400, "value 3 is -inf"),
+    "400 digits": (body({"image": changed(10**400)}), "BadNumbersError", 400, "beyond any float"),
+    "true among numbers": (body({"image": changed(True)}), "BadNumbersError", 400, "value 3 is true or false"),
+    "null among numbers": (body({"image": changed(None)}), "BadNumbersError", 400, "value 3 is null"),
+    "a digit as text": (body({"image": changed("7")}), "BadNumbersError", 400, "value 3 is a text"),
+    "an object among numbers": (body({"image": changed({})}), "BadNumbersError", 400, "value 3 is an object"),
+    "numbers from 0 to 1": (body({"image": [n / 255 for n in FLAT]}), "BadNumbersError", 400, "multiply by 255"),
+    "v1, no list": (body({"instances": "x"}), "UnknownFormError", 400, "a text, not a list"),
+    "v1, no instance": (body({"instances": []}), "EmptyBodyError", 400, "no picture"),
+    "v1, one bad": (body({"instances": [FLAT, FLAT[1:]]}), "BadNumbersError", 400, "instances[1]: "),
+    "v1, not in a list": (body({"instances": FLAT}), "TooManyPicturesError", 413, "at most 64"),
+    "v2, no tensor": (body({"inputs": []}), "UnknownFormError", 400, "one tensor"),
+    "v2, two": (body({"inputs": tensor("FP32", [784], FLAT)["inputs"] * 2}), "UnknownFormError", 400, "one tensor"),  # type: ignore[operator]
+    "v2, of v1": (body({"inputs": [FLAT]}), "UnknownFormError", 400, "one tensor"),
+    "v2, id": (body({"id": 3, **tensor("FP32", [784], FLAT)}), "UnknownFormError", 400, '"id" is a number'),
+    "v2, parts": (body({"inputs": [{"name": "x", "shape": [784]}]}), "BadTensorError", 400, "no datatype and no data"),
+    "v2, shape": (body(tensor("FP32", [True], FLAT)), "BadTensorError", 400, "whole numbers"),
+    "v2, no shape": (body(tensor("FP32", [], FLAT)), "BadTensorError", 400, "whole numbers"),
+    "v2, data": (body(tensor("FP32", [784], "x")), "BadTensorError", 400, "a text, not a list"),  # type: ignore[arg-type]
+    "v2, datatype": (body(tensor("BOOL", [784], FLAT)), "BadTensorError", 400, "UINT8"),
+    "v2, [28]": (body(tensor("FP32", [28], FLAT)), "BadTensorError", 400, "[N, 784]"),
+    "v2, [2, 784] of one": (body(tensor("FP32", [2, 784], FLAT)), "BadTensorError", 400, "784 numbers"),
+    "v2, [-1, 784] of a half": (body(tensor("FP32", [-1, 784], FLAT[:392])), "BadTensorError", 400, "392 numbers"),
+    "v2, [-2, 784]": (body(tensor("FP32", [-2, 784], FLAT)), "BadTensorError", 400, "[-2, 784]"),
+    "v2, [10**30, 784]": (body(tensor("FP32", [10**30, 784], FLAT)), "BadTensorError", 400, "784 numbers"),
+    "v2, other rows": (body(tensor("FP32", [1, 784], NESTED)), "BadTensorError", 400, "[28, 28]"),
+    "v2, UINT8 of halves": (body(tensor("UINT8", [784], changed(0.5))), "BadNumbersError", 400, "UINT8 only"),
+    "v2, 300": (body(tensor("FP32", [784], changed(300.0))), "BadNumbersError", 400, "value 3 is 300"),
+    "v2, texts missing": (body(tensor("BYTES", [2], [BASE64])), "BadTensorError", 400, "1 texts"),
+    "v2, BYTES of numbers": (body(tensor("BYTES", [784], FLAT)), "BadTensorError", 400, "a number"),
+    "v2, one bad": (body(tensor("BYTES", [2], [BASE64, "?"])), "BadBase64Error", 400, "data[1]: "),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_is_wrong_is_named(what: str) -> None:
+    parts, kind, status, said = BAD[what]
+    with pytest.raises(BadPictureError) as error:
+        read(parts, {})
+    code, told = errors.told(error.value)
+    answer = json.loads(told)
+    assert (code, answer["code"], answer["type"]) == (status, status, kind)
+    assert said in answer["message"]
+    assert '{"instances": [PICTURE, ...]}' in answer["message"]
+    assert len(answer["message"]) < 600
+
+
+def test_what_a_form_sends_is_told_which_header_to_use() -> None:
+    for parts in ({}, {"\x89PNG": b""}, {"a": b"1", "b": b"2"}):
+        with pytest.raises(errors.FormEncodedError, match="Content-Type: application/octet-stream") as error:
+            read(parts, {"CONTENT-TYPE": "application/x-www-form-urlencoded; charset=utf-8"})
+        assert errors.told(error.value)[0] == 415
+    with pytest.raises(errors.EmptyBodyError):
+        read({}, {**FORM, "content-length": "0"})
+
+
+def test_what_is_declared_as_json_and_is_none() -> None:
+    with pytest.raises(errors.BadJSONError, match="declared as JSON"):
+        read({"body": b"hello"}, JSON)
+
+
+def test_pixels_are_counted_before_anything_is_decoded() -> None:
+    content = header_only(50_000, 50_000)
+    started = time.perf_counter()
+    with pytest.raises(BadPictureError, match="at most 50,000,000 pixels"):
+        read({"body": content}, {})
+    assert time.perf_counter() - started < 0.1
+
+
+def test_halves_are_rounded_as_pixels_are() -> None:
+    near = [n + 0.4 if n < 255 else n for n in FLAT]
+    assert np.array_equal(read(body({"image": near}), {}).pictures[0], READ)
+
+
+WORDS = st.sampled_from(["image", "instances", "inputs", "shape", "datatype", "data", "b64", "BYTES", "FP32", BASE64])
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | WORDS
+NUMBERS = st.lists(st.integers(0, 255) | st.floats(), min_size=784, max_size=784)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4), max_leaves=12
+)
+
+
+@given(VALUES | st.builds(lambda key, value: {key: value}, WORDS, VALUES | NUMBERS), st.binary(max_size=40))
+def test_no_json_and_no_bytes_lead_to_anything_but_a_refusal(value: object, content: bytes) -> None:
+    for parts in (body(value), {"body": value}, {"body": content}, {"a": content, "b": value}):
+        try:
+            assert read(parts, {}).pictures
+        except BadPictureError as error:
+            assert errors.told(error)[0] in (400, 413)

@@ -1,0 +1,108 @@
+"""Any file that Pillow opens, and the ones that it should not."""
+
+import io
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from mnist_lightning.preprocessing import decode
+from mnist_lightning.preprocessing.decode import NotAPictureError, TooManyPixelsError, decode
+
+
+def saved(picture: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def page() -> Image.Image:
+    """A dark bar, upright and left of the middle, on white."""
+    array = np.full((60, 80, 3), 255, np.uint8)
+    array[10:50, 20:26] = (30, 20, 10)
+    return Image.fromarray(array)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_every_format_gives_the_same_pixels(form: str, page: Image.Image) -> None:
+    got = decode(saved(page, form))
+    assert got.shape == (60, 80, 3)
+    assert np.abs(got.astype(int) - np.asarray(page)).mean() < 4
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I;16", "I", "F"])
+def test_every_mode_keeps_the_bar_dark(mode: str, page: Image.Image) -> None:
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(page.convert("L")).astype(np.uint16) * 200)
+    else:
+        picture = page.convert("L").convert(mode) if mode in ("I", "F") else page.convert(mode)
+    form = "TIFF" if mode in ("CMYK", "I", "F", "YCbCr") else "PNG"
+    got = decode(saved(picture, form)).astype(int)
+    colours = got[..., :3] if got.ndim == 3 else got[..., None]
+    assert colours[10:50, 20:26].mean() < 60
+    assert colours[:, 40:].mean() > 200
+
+
+def test_the_camera_s_orientation_is_undone(page: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    lying = page.transpose(Image.Transpose.ROTATE_90)
+    got = decode(saved(lying, "PNG", exif=exif))
+    assert np.array_equal(got, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(saved(page))))))
+
+
+def test_large_pictures_are_reduced() -> None:
+    assert decode(saved(Image.new("RGB", (3000, 1000)), "PNG")).shape == (250, 750, 3)
+    assert max(decode(saved(Image.new("RGB", (4000, 3000)), "JPEG")).shape) <= decode.WORKING_SIDE
+
+
+def header_of_a_huge_png(width: int, height: int) -> bytes:
+    """A PNG that says it is huge, in a few bytes."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(50_000, 50_000), (10_000, 5_001), (60_000, 1_000)])
+def test_too_many_pixels_are_refused_from_the_header(size: tuple[int, int]) -> None:
+    content = header_of_a_huge_png(*size)
+    started = time.perf_counter()
+    with pytest.raises(TooManyPixelsError, match=r"too large|pixels"):
+        decode(content)
+    assert time.perf_counter() - started < 0.5
+
+
+def test_what_is_no_picture_is_named(page: Image.Image) -> None:
+    for content, said in (
+        (b"", "0 bytes"),
+        (b"hello", "5 bytes"),
+        (b"%PDF-1.7 no", "not a picture"),
+        (saved(page)[:60], "cut"),
+        (saved(page, "JPEG")[:400], "cut"),
+        (saved(page, "GIF")[:40], "cut"),
+        (saved(page, "TIFF")[:500], "cut"),
+        (saved(page, "EPS"), "not a picture"),
+    ):
+        with pytest.raises(NotAPictureError, match=said):
+            decode(content)
+
+
+def test_no_damage_to_a_file_gets_past_the_errors(page: Image.Image) -> None:
+    dice = np.random.default_rng(0)
+    for form in decode.FORMATS:
+        whole = saved(page, form)
+        for _ in range(200):
+            content = bytearray(whole[: int(dice.integers(1, len(whole) + 1))])
+            for place in dice.integers(0, len(content), 5):
+                content[place] = int(dice.integers(256))
+            try:
+                assert decode(bytes(content)).dtype == np.uint8
+            except decode.BadPictureError as error:
+                assert str(error)

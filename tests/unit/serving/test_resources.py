@@ -1,0 +1,49 @@
+"""What a container's limits leave of a machine."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mnist_lightning.serving import resources
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(resources, "CGROUPS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "memory").mkdir()
+    return tmp_path
+
+
+def test_without_limits_all_is_ours(groups: Path) -> None:
+    assert resources.cores() == 8
+    (groups / "cpu.max").write_text("max 100000\n")
+    (groups / "memory.max").write_text("max\n")
+    assert resources.cores() == 8
+    assert resources.memory() > 1 << 28
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "200000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+    ],
+)
+def test_a_containers_limit_counts(files: dict[str, str], cores: int, groups: Path) -> None:
+    for name, content in files.items():
+        (groups / name).write_text(content + "\n")
+    assert resources.cores() == cores
+
+
+@pytest.mark.parametrize(("limit", "workers"), [("1073741824", 1), ("2147483648", 3), ("max", 4)])
+def test_workers_follow_cores_and_memory(
+    limit: str, workers: int, groups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 << 17)  # 16 GiB
+    (groups / "memory.max").write_text(limit + "\n")
+    assert resources.workers() == workers

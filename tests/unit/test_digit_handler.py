@@ -1,0 +1,232 @@
+"""The handler's whole contract, without a server: batches as TorchServe makes them."""
+
+import base64
+import gc
+import io
+import json
+import sys
+import time
+import zipfile
+from collections.abc import Container, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from ts.context import Context, RequestProcessor
+from ts.protocol import otf_message_handler
+from ts.service import Service
+
+from handlers import digit_handler
+from handlers.digit_handler import DigitHandler
+from mnist_lightning.datasets import mnist
+from mnist_lightning.inference import protocols
+from mnist_lightning.preprocessing.decode import BadPictureError
+from tests.support import Trained
+
+Item = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def handler(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DigitHandler]:
+    folder = tmp_path_factory.mktemp("archive")
+    with zipfile.ZipFile(trained.store / "mnist.mar") as archive:
+        archive.extractall(folder)
+    made = DigitHandler()
+    manifest = json.loads((folder / "MAR-INF/MANIFEST.json").read_text())
+    with pytest.MonkeyPatch.context() as patch:  # what it does to its worker, this process is to forget
+        patch.setenv("TS_DECODE_INPUT_REQUEST", "true")
+        patch.setattr(Service, "retrieve_data_for_inference", Service.retrieve_data_for_inference)
+        patch.setattr(otf_message_handler, "_retrieve_buffer", otf_message_handler._retrieve_buffer)
+        made.initialize(SimpleNamespace(system_properties={"model_dir": str(folder)}, manifest=manifest))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pictures(mnist_folder: Path) -> list[bytes]:
+    images, _ = mnist.load(mnist_folder, train=False)
+    return [png(image[0].numpy()) for image in images[:8]]
+
+
+def png(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def answers(
+    handler: DigitHandler, items: list[Item], explained: Container[int] = ()
+) -> list[tuple[int, dict[str, Any]]]:
+    """Status and body of each item, by way of TorchServe's own context."""
+    context = Context("mnist", ".", {}, len(items), None, "0")
+    context.request_processor = [RequestProcessor({"explain": str(n in explained)}) for n in range(len(items))]
+    bodies = handler.handle(items, context)
+    assert len(bodies) == len(items)
+    for index in range(len(items)):
+        assert context.get_response_content_type(index) == "application/json"
+    return [(context.get_response_status(index)[0], json.loads(body)) for index, body in enumerate(bodies)]
+
+
+def test_a_batch_with_one_broken_picture(handler: DigitHandler, pictures: list[bytes]) -> None:
+    whole = answers(handler, [{"body": bytearray(picture)} for picture in pictures])
+    items: list[Item] = [{"body": bytearray(picture)} for picture in pictures]
+    items[3] = {"body": bytearray(pictures[3][:60])}
+    got = answers(handler, items)
+    assert [status for status, _ in got] == [200, 200, 200, 400, 200, 200, 200, 200]
+    assert got[3][1]["type"] == "NotAPictureError"
+    for index in {0, 1, 2, 4, 5, 6, 7}:
+        assert got[index][1]["prediction"] == whole[index][1]["prediction"]
+        assert got[index][1]["probabilities"] == pytest.approx(whole[index][1]["probabilities"], abs=2e-5)
+
+
+def test_every_form_of_a_picture_gets_the_same_answer(handler: DigitHandler, pictures: list[bytes]) -> None:
+    numbers = np.asarray(Image.open(io.BytesIO(pictures[0])))
+    text = base64.b64encode(pictures[0]).decode()
+    forms: list[Item] = [
+        {"body": bytearray(pictures[0])},
+        {"data": bytearray(pictures[0])},
+        {"body": {"image": text}},
+        {"body": {"image": f"data:image/png;base64,{text}"}},
+        {"body": {"image": numbers.ravel().tolist()}},
+        {"body": {"image": numbers.tolist()}},
+    ]
+    bodies = [body for status, body in answers(handler, forms) if status == 200]
+    assert len(bodies) == len(forms)
+    for body in bodies:
+        assert body["probabilities"] == pytest.approx(bodies[0]["probabilities"], abs=2e-5)
+        assert body["confidence"] == max(body["probabilities"])
+        assert body["probabilities"][body["prediction"]] == body["confidence"]
+        assert sum(body["probabilities"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_batch_of_all_forms_goes_through_the_network_in_one_go(
+    handler: DigitHandler, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [base64.b64encode(picture).decode() for picture in pictures]
+    tensor = {"name": "x", "shape": [2], "datatype": "BYTES", "data": texts[5:7]}
+    items: list[Item] = [
+        {"body": bytearray(pictures[0])},
+        {"a": bytearray(pictures[1]), "b": bytearray(pictures[2])},
+        {"body": b"no picture"},
+        {"body": json.dumps({"instances": texts[3:5]}).encode()},
+        {"body": json.dumps({"id": "mine", "inputs": [tensor]}).encode()},
+        {"body": bytearray(pictures[7])},
+    ]
+    alone = [body["prediction"] for _, body in answers(handler, [{"body": picture} for picture in pictures])]
+    seen: list[int] = []
+    inference = handler.inference
+    monkeypatch.setattr(handler, "inference", lambda batch: seen.append(len(batch)) or inference(batch))
+    got = answers(handler, items)
+    assert seen == [8]
+    assert [status for status, _ in got] == [200, 200, 400, 200, 200, 200]
+    first, fields, _, v1, v2, last = (body for _, body in got)
+    read = [first, *fields, *v1["predictions"]]
+    assert [answer["prediction"] for answer in read] == alone[:5]
+    assert v2["outputs"][0] == {"name": "prediction", "shape": [2], "datatype": "INT64", "data": alone[5:7]}
+    assert (v2["id"], last["prediction"]) == ("mine", alone[7])
+
+
+def test_a_refusal_says_what_is_wrong_and_what_is_accepted(handler: DigitHandler) -> None:
+    ((status, body),) = answers(handler, [{"body": b"hello"}])
+    assert (status, body["code"], body["type"]) == (400, 400, "NotAPictureError")
+    assert set(body) == {"code", "type", "message"}
+    assert "not a picture" in body["message"]
+    assert "multipart" in body["message"]
+
+
+def test_a_fault_of_ours_is_one_items_500_and_the_log_has_no_body(
+    handler: DigitHandler, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def faulty(parts: Item, headers: object) -> protocols.Request:
+        if parts["body"] == b"secret":
+            raise ZeroDivisionError(f"cannot divide {parts['body']!r}")
+        return protocols.read(parts, {})
+
+    monkeypatch.setattr(digit_handler, "read", faulty)
+    got = answers(handler, [{"body": pictures[0]}, {"body": b"secret"}, {"body": pictures[1]}])
+    assert [status for status, _ in got] == [200, 500, 200]
+    assert got[1][1]["type"] == "InternalError"
+    assert "ZeroDivisionError" in caplog.text
+    assert "in faulty" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_request_that_takes_too_long_is_refused_and_its_neighbours_are_not(
+    handler: DigitHandler, pictures: list[bytes]
+) -> None:
+    """Each of the large ones could be read alone; together they would hold up the whole batch for a minute."""
+    paper = np.full((7000, 7000), 255, np.uint8)
+    paper[1000:6000, 3000:3800] = 0
+    large = png(paper)
+    started = time.process_time()
+    got = answers(handler, [{"body": pictures[0]}, {str(n): large for n in range(64)}, {"body": pictures[1]}])
+    assert [status for status, _ in got] == [200, 413, 200]
+    assert got[1][1]["type"] == "TooSlowError"
+    assert time.process_time() - started < 8
+
+
+def test_predictions_and_explanations_of_one_batch_are_kept_apart(handler: DigitHandler, pictures: list[bytes]) -> None:
+    """TorchServe's own handlers take the first of a batch for all."""
+    items: list[Item] = [{"body": picture} for picture in pictures]
+    alone = answers(handler, items)
+    for explained in ({0, 3}, {5}):
+        got = answers(handler, items, explained)
+        assert [body["prediction"] for _, body in got] == [body["prediction"] for _, body in alone]
+        assert {n for n, (_, body) in enumerate(got) if "explanation" in body} == explained
+
+
+def test_an_explanation_accounts_for_the_answer(handler: DigitHandler, pictures: list[bytes]) -> None:
+    ((_, body),) = answers(handler, [{"body": pictures[0]}], {0})
+    seen, shares = np.array(body["seen"]), np.array(body["explanation"])
+    assert seen.shape == shares.shape == (28, 28)
+    assert np.array_equal(seen, np.asarray(Image.open(io.BytesIO(pictures[0]))))
+    assert not shares[seen == 0].any()
+    with torch.inference_mode():
+        read = handler.model.network(torch.from_numpy(np.stack([seen, 0 * seen])[:, None].astype(np.float32) / 255))
+    difference = float(read[0, body["prediction"]] - read[1, body["prediction"]])
+    assert shares.sum() == pytest.approx(difference, abs=max(0.5, abs(difference) / 10))
+
+
+def test_explanations_of_many_pictures_are_refused(handler: DigitHandler, pictures: list[bytes]) -> None:
+    fields = {str(n): picture for n, picture in enumerate([*pictures, pictures[0]])}
+    (status, body), (other, _) = answers(handler, [fields, {"body": pictures[0]}], {0})
+    assert (status, body["type"], other) == (413, "TooManyPicturesError", 200)
+
+
+def test_without_captum_explanations_alone_are_missing(
+    handler: DigitHandler, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "mnist_lightning.inference.attribution", raising=False)
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    (status, body), (other, _) = answers(handler, [{"body": pictures[0]}, {"body": pictures[1]}], {0})
+    assert (status, body["type"], other) == (501, "UnexplainedError", 200)
+    assert "pip install captum" in body["message"]
+
+
+def test_fields_of_one_name_are_all_kept(handler: DigitHandler, pictures: list[bytes]) -> None:
+    """As the worker takes a batch apart; without the handler's help the last file alone would be left."""
+    parts = [{"name": "data", "contentType": "image/png", "value": bytearray(picture)} for picture in pictures[:3]]
+    _, batch, _ = Service.retrieve_data_for_inference([{"requestId": b"1", "headers": [], "parameters": parts}])
+    ((status, several),) = answers(handler, batch)
+    alone = [body["prediction"] for _, body in answers(handler, [{"body": picture} for picture in pictures[:3]])]
+    assert (status, [answer["prediction"] for answer in several]) == (200, alone)
+
+
+def test_what_is_refused_is_forgotten_at_once(handler: DigitHandler, pictures: list[bytes]) -> None:
+    """Errors hold the frames that they went through, and those their picture, megabytes of a large one."""
+    gc.collect()
+    gc.disable()  # which would forget a circle of them some day
+    try:
+        answers(handler, [{"body": picture[:200]} for picture in pictures])
+        answers(handler, [{"data": b"{}", "more": pictures[0]}, {"body": b'{"instances": []}'}], explained={0, 1})
+        kept = [thing for thing in gc.get_objects() if isinstance(thing, BadPictureError)]
+    finally:
+        gc.enable()
+    assert kept == []
+
+
+def test_a_batch_of_nothing_but_broken_ones(handler: DigitHandler) -> None:
+    assert [status for status, _ in answers(handler, [{"body": b"x"}, {"body": b"y"}])] == [400, 400]
