@@ -1,66 +1,107 @@
-# make run    environment, MNIST, training, choice, archive, server, one question, the answer
-# make demo   the server and a page to draw on; Ctrl-C stops both
-# make test   environment, every check
+# make run     environment, MNIST, training, choice, archive, server, one question, the answer
+# make demo    the server and a page to draw on; Ctrl-C stops both
+# make check   the fast loop: format, lint, import contracts, types, unit tests
+# make test    the gate: environment, all of check, every test
+# make lock    compile the requirements files from pyproject.toml
 #
 # On a machine without an NVIDIA GPU, `make run TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu`
-# spares the download of CUDA. No other index is asked for than pip's own unless it is named here.
+# avoids the download of CUDA. Without it, packages come from the default index alone.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_INDEX_URL ?=
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
-INDEX := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
+UV := $(BIN)/uv pip
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help environment run demo test image frontend format clean
+.PHONY: help environment run demo check test lint types unit integration lock image frontend format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
 environment: .venv/.installed
 
-# Installed anew only when a requirements file changed; the mark is set last, so a broken install is done again.
-.venv/.installed: requirements.txt requirements-serve.txt | .venv/bin/python
-	$(PIP) install $(INDEX) -r requirements.txt | sed "/^Requirement already satisfied/d"
+# The mark is set last, so that a broken installation is repeated.
+.venv/.installed: requirements.txt | .venv/bin/uv
+	$(call install,requirements.txt)
 	@touch $@
 
-.venv/.installed-dev: requirements-dev.txt .venv/.installed
-	$(PIP) install $(INDEX) -r requirements-dev.txt | sed "/^Requirement already satisfied/d"
-	@touch $@
+.venv/.installed-dev: requirements-dev.txt | .venv/bin/uv
+	$(call install,requirements-dev.txt)
+	@touch .venv/.installed $@
+
+# A requirements file with every hash checked. Torch's build of another index has another hash than the locked one:
+# with TORCH_INDEX_URL torch and torchvision come from there by version alone, and CUDA's packages are left out.
+define install
+$(if $(TORCH_INDEX_URL),\
+  awk '/^[a-z0-9]/ {skip = /$(TORCH_BLOCKS)/} !skip' $(1) >.venv/$(1); \
+  $(UV) install --python $(BIN)/python --require-hashes --no-deps -r .venv/$(1); \
+  $(UV) install --python $(BIN)/python --no-deps --index $(TORCH_INDEX_URL) --index-strategy unsafe-best-match \
+    $$(sed -nE 's/^((torch|torchvision)==[^ ;]+).*/\1/p' $(1)),\
+  $(UV) install --python $(BIN)/python --require-hashes -r $(1))
+endef
+TORCH_BLOCKS := ^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==
+
+.venv/bin/uv: | .venv/bin/python
+	@awk '/^[a-z0-9]/ {keep = /^uv==/} keep' requirements-dev.txt >.venv/uv.txt
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r .venv/uv.txt
 
 .venv/bin/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: Python 3.11 or newer is needed, found $$("$(PYTHON)" --version 2>&1); name one with PYTHON=..." >&2; exit 1; }
 	@"$(PYTHON)" -m venv .venv || \
-	  { echo "error: no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
+	  { echo "error: the virtual environment cannot be created; on Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
 
 run: .venv/.installed
 	@$(BIN)/python -m mnist_lightning.lifecycle
 
 demo: .venv/.installed
-	@test -f model_store/mnist.mar || { echo "error: model_store/ has no model; make one with: make run" >&2; exit 1; }
+	@test -f model_store/mnist.mar || { echo "error: model_store/ has no model; create one with: make run" >&2; exit 1; }
 	@$(BIN)/python -m mnist_lightning.draw --serve
 
+check: .venv/.installed-dev
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target types unit lint
+
 test: .venv/.installed-dev
+	@rm -f .coverage .coverage.*
+	@$(MAKE) --no-print-directory lint types
+	@$(MAKE) --no-print-directory unit PYTEST_ARGS="--cov --cov-report= $(PYTEST_ARGS)"
+	@$(MAKE) --no-print-directory integration PYTEST_ARGS="--cov --cov-append --durations=15 $(PYTEST_ARGS)"
+
+lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --config pyproject.toml --no-logo
+
+types:
 	$(BIN)/mypy
-	$(BIN)/pytest $(PYTEST_ARGS)
+
+# Nothing in tests/unit needs a port, a clock or a training.
+unit:
+	$(BIN)/pytest --numprocesses 2 tests/unit $(PYTEST_ARGS)
+
+integration:
+	$(BIN)/pytest tests/accuracy tests/server tests/browser tests/training $(PYTEST_ARGS)
+
+lock: .venv/bin/uv
+	$(UV) compile $(LOCK) --output-file requirements.txt pyproject.toml
+	$(UV) compile $(LOCK) --constraints requirements.txt --group serve --output-file requirements-serve.txt
+	$(UV) compile $(LOCK) --constraints requirements.txt --group dev --output-file requirements-dev.txt pyproject.toml
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
 
 # The image with its labels. Settings: BASE_IMAGE=..., TORCH_INDEX_URL=... (empty for none), TORCH_VERSION=...,
-# IMAGE=name, BUILD_FLAGS="flags of docker build". Handed on is what was set for this build, be it to nothing.
+# IMAGE=name, BUILD_FLAGS="flags of docker build". A setting is passed on when it is set for this build, even to nothing.
 IMAGE ?= mnist-serve
 SETTINGS := $(foreach name,BASE_IMAGE TORCH_INDEX_URL TORCH_VERSION,\
   $(if $(filter command environment,$(firstword $(origin $(name)))),--build-arg $(name)="$($(name))"))
 image:
-	@test -f model_store/mnist.json || { echo "error: model_store/ has no model; make one with: make run" >&2; exit 1; }
+	@test -f model_store/mnist.json || { echo "error: model_store/ has no model; create one with: make run" >&2; exit 1; }
 	docker build $(BUILD_FLAGS) $(SETTINGS) --build-arg MODEL="$$(cat model_store/mnist.json)" \
 	  --build-arg VERSION="$$(git describe --always --tags)" --build-arg COMMIT="$$(git rev-parse HEAD)" \
 	  -t $(IMAGE) .
 
-# What stands before TorchServe's own classes. Needs a JDK; what it makes is in git, so that others need none.
+# Java classes that replace TorchServe's own. Building them needs a JDK; the jar is in git, so that using them does not.
 frontend: .venv/.installed
 	rm -rf build/frontend
 	javac --release 17 -Xlint:all,-path -Werror -cp "$$(echo .venv/lib/python3*/site-packages/ts/frontend)/model-server.jar" \
@@ -73,5 +114,6 @@ format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv data mlflow.db mlruns checkpoints build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv data mlflow.db mlruns checkpoints build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	  .hypothesis .import_linter_cache
 	find model_store -type f ! -name .gitkeep -delete

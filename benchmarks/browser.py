@@ -1,4 +1,4 @@
-"""The page to draw on in a real browser: its server, Chromium, and a hand that draws the ten digits with the mouse."""
+"""Drive the drawing page in Chromium: start its server and the browser, and draw digits with the mouse."""
 
 import contextlib
 import itertools
@@ -13,90 +13,95 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-Stroke = Sequence[tuple[float, float]]  # x, y as shares of the paper's side
+Stroke = Sequence[tuple[float, float]]  # (x, y) as fractions of the canvas
 PROJECT = Path(__file__).resolve().parent.parent
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-# Nothing is asked of the net, and no graphics card is imitated by the processor that everything else runs on.
+EXECUTABLES = ("chromium", "chromium-browser", "google-chrome")
+# No background requests, and no software emulation of a GPU, which would take CPU time from the servers.
 FLAGS = ("--disable-background-networking", "--no-first-run", "--disable-component-update", "--disable-gpu")
-ANSWERED = "#answer[aria-busy=false]:has(.first)"
+PREDICTED = "#answer[aria-busy=false]:has(.predicted)"
 
 
-def chromium() -> str | None:
-    """The machine's Chromium, where it has one."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+def find_chromium() -> str | None:
+    """Return the path of the installed Chromium, or None."""
+    return next(filter(None, map(shutil.which, EXECUTABLES)), None)
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Browser]:
-    """Chromium without a window. Raises RuntimeError where there is none."""
-    if (path := chromium()) is None:
-        raise RuntimeError("there is no Chromium here; on Debian: apt-get install chromium")
-    flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+def launch_browser() -> Iterator[Browser]:
+    """Run headless Chromium. Raises RuntimeError if it is not installed."""
+    if (path := find_chromium()) is None:
+        raise RuntimeError("Chromium is not installed; on Debian: apt-get install chromium")
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=flags)
-        yield running
-        running.close()
+        browser = playwright.chromium.launch(
+            executable_path=path, args=[*FLAGS, *(["--no-sandbox"] if is_root else [])]
+        )
+        yield browser
+        browser.close()
 
 
 @contextlib.contextmanager
-def served(*flags: str, folder: Path = PROJECT) -> Iterator[str]:
-    """`python -m mnist_lightning.draw` with these flags, in `folder`; its address."""
+def page_server(*flags: str, folder: Path = PROJECT) -> Iterator[str]:
+    """Run `python -m mnist_lightning.draw` with these flags in `folder`, and yield its URL."""
     command = [sys.executable, "-m", "mnist_lightning.draw", "--no-browser", "--port", "0", *flags]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
-            said = next(iter(process.stdout or ()), "")
-            if not said.startswith("draw: "):
+            first_line = next(iter(process.stdout or ()), "")
+            if not first_line.startswith("draw: "):
                 raise RuntimeError(f"the page did not start: exit code {process.wait()}")
-            yield said.removeprefix("draw: ").strip()
+            yield first_line.removeprefix("draw: ").strip()
         finally:
             process.terminate()
 
 
-def paper(page: Page) -> tuple[float, float, float]:
-    """Where the paper lies in the window: left, top, side."""
-    found = page.locator("#pad").evaluate("pad => Object.values(pad.getBoundingClientRect().toJSON()).slice(0, 3)")
-    return found[0], found[1], found[2]
+def canvas_box(page: Page) -> tuple[float, float, float]:
+    """Return the canvas's left, top and side in the window, in pixels."""
+    box = page.locator("#pad").evaluate("pad => Object.values(pad.getBoundingClientRect().toJSON()).slice(0, 3)")
+    return box[0], box[1], box[2]
 
 
-def draw(page: Page, strokes: Sequence[Stroke], pause: float = 0) -> None:
-    """Draw with the mouse, each point a move; `pause` is milliseconds between them."""
-    left, top, side = paper(page)
+def draw_strokes(page: Page, strokes: Sequence[Stroke], pause: float = 0) -> None:
+    """Draw with the mouse, one move per point, with `pause` milliseconds between moves."""
+    left, top, side = canvas_box(page)
     for stroke in strokes:
-        places = [(left + x * side, top + y * side) for x, y in stroke]
-        page.mouse.move(*places[0])
+        points = [(left + x * side, top + y * side) for x, y in stroke]
+        page.mouse.move(*points[0])
         page.mouse.down()
-        for place in places[1:]:
-            page.mouse.move(*place)
+        for point in points[1:]:
+            page.mouse.move(*point)
             if pause:
                 page.wait_for_timeout(pause)
         page.mouse.up()
 
 
-def answer(page: Page) -> str:
-    """The digit that the page shows, once it is about all that was drawn."""
-    page.locator(ANSWERED).wait_for()
+def wait_for_prediction(page: Page) -> str:
+    """Return the displayed digit once it is the prediction of the whole drawing."""
+    page.locator(PREDICTED).wait_for()
     return page.locator("#digit").inner_text()
 
 
-def until(page: Page, expression: str, seconds: float = 20) -> None:
-    """Wait until JavaScript is true, or raise TimeoutError. Playwright's own way is what the page's policy forbids."""
+def wait_until(page: Page, expression: str, seconds: float = 20) -> None:
+    """Wait until a JavaScript expression is true. Raises TimeoutError.
+
+    Playwright's `wait_for_function` is not possible: the page's Content-Security-Policy forbids it.
+    """
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
         if time.monotonic() > end:
-            raise TimeoutError(f"not so within {seconds:g} s: {expression}")
+            raise TimeoutError(f"not true within {seconds:g} s: {expression}")
         page.wait_for_timeout(20)
 
 
-def arc(x: float, y: float, wide: float, high: float, start: float, end: float) -> Stroke:
-    """Part of an ellipse, from one angle to another, in degrees: 0 is to the right, 90 down."""
+def arc(x: float, y: float, x_radius: float, y_radius: float, start: float, end: float) -> Stroke:
+    """Return part of an ellipse between two angles in degrees: 0 is to the right, 90 is down."""
     count = max(4, round(abs(end - start) / 12))
     angles = [math.radians(start + (end - start) * step / count) for step in range(count + 1)]
-    return [(x + wide * math.cos(angle), y + high * math.sin(angle)) for angle in angles]
+    return [(x + x_radius * math.cos(angle), y + y_radius * math.sin(angle)) for angle in angles]
 
 
 def line(*corners: tuple[float, float]) -> Stroke:
-    """Straight from corner to corner, in small steps."""
+    """Return straight lines from corner to corner, eight points each."""
     steps = [step / 8 for step in range(8)]
     pairs = itertools.pairwise(corners)
     return [*((a[0] + (b[0] - a[0]) * s, a[1] + (b[1] - a[1]) * s) for a, b in pairs for s in steps), corners[-1]]

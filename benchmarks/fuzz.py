@@ -1,11 +1,11 @@
-"""Requests that went wrong in every way, among good ones whose answers must stay what they are.
+"""Fuzz the server: send invalid requests among valid ones, whose answers must not change.
 
-    .venv/bin/python -m benchmarks.fuzz --bodies 20000                  # on a server of its own
+    .venv/bin/python -m benchmarks.fuzz --bodies 20000                  # starts a server
     .venv/bin/python -m benchmarks.fuzz --bodies 20000 --url http://127.0.0.1:8080
     .venv/bin/python -m benchmarks.fuzz --bodies 100000 --connections 64 --bad 0.05
 
-Prints counts by status and, last, one line of JSON; exit code 1 if a request had a 5xx, no answer or one that is not
-what it should be, if a good one's answer changed, or if a worker was restarted.
+Prints counts by status and, last, one line of JSON. The exit code is 1 if a request gets a 5xx, no answer or a
+malformed one, if the answer to a valid request changes, or if a worker restarts.
 """
 
 import argparse
@@ -13,13 +13,13 @@ import contextlib
 import itertools
 import json
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,169 +27,189 @@ import numpy as np
 import psutil
 import requests
 
-from benchmarks.mutations import Ask, Generator, Maker, bad, files, good
+from benchmarks.common import make_parser
+from benchmarks.fuzz_requests import (
+    FuzzRequest,
+    Generator,
+    RequestFactory,
+    image_files,
+    invalid_requests,
+    valid_requests,
+)
 from mnist_lightning.datasets import mnist
 from mnist_lightning.serving import config, torchserve
 
-TIMEOUT = 120  # seconds; above the server's own
-SAME = 2e-5  # probabilities may differ by as much with the company that a picture has in its batch
+TIMEOUT = 120  # seconds; longer than the server's own
+TOLERANCE = 2e-5  # of probabilities, which depend on the other pictures of a batch
 
-Choice = Mapping[str, Maker] | list[tuple[Ask, Any]]  # requests that went wrong, or good ones and their answers
+# Invalid requests by kind, or valid requests with their answers.
+Choices = Mapping[str, RequestFactory] | list[tuple[FuzzRequest, Any]]
 
 
 @dataclass
-class Seen:
-    """What happened; one for all connections."""
+class FuzzResult:
+    """The outcome of all requests; the connections share one."""
 
-    bodies: int
-    statuses: Counter[tuple[str, int]] = field(default_factory=Counter)  # by what went wrong, and status
-    hurt: list[str] = field(default_factory=list)
-    workers: list[dict[int, int]] = field(default_factory=list)  # pid: resident bytes; before, in the middle, after
+    statuses: Counter[tuple[str, int]] = field(default_factory=Counter)  # by kind of request and status; 0: no answer
+    faults: list[str] = field(default_factory=list)
+    workers: list[dict[int, int]] = field(default_factory=list)  # pid: resident bytes; before, halfway and after
 
 
 def main() -> int:
-    """Send, count, tell."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--bodies", type=int, default=20_000, help="requests in all (%(default)s)")
-    parser.add_argument("--bad", type=float, default=0.8, help="share of them that went wrong (%(default)s)")
-    parser.add_argument("--connections", type=int, default=8, help="at once (%(default)s)")
-    parser.add_argument("--url", help="a running server; otherwise one of its own, with the archive of --store")
-    parser.add_argument("--store", type=Path, default=Path("model_store"), help="where mnist.mar is (%(default)s)")
-    parser.add_argument("--data", type=Path, default=Path("data/MNIST/raw"), help="MNIST's folder (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same requests (%(default)s)")
-    options = parser.parse_args()
+    """Send all requests, and print the outcome."""
+    options = _parser().parse_args()
     try:
         with contextlib.ExitStack() as stack:
             url = options.url or stack.enter_context(torchserve.running(options.store, torchserve.free_port())).url
             started = time.monotonic()
-            seen = fuzz(url, options)
-            report = told(seen, time.monotonic() - started)
+            result = fuzz(url, options)
     except (torchserve.ServerError, mnist.MnistUnavailableError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(report))
-    return int(bool(seen.hurt))
+    _print(result)
+    print(json.dumps(_report(result, options.bodies, time.monotonic() - started)))
+    return int(bool(result.faults))
 
 
-def fuzz(url: str, options: argparse.Namespace) -> Seen:
-    """Send all requests over as many connections as asked for."""
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, "store", "data")
+    parser.add_argument("--bodies", type=int, default=20_000, help="number of requests (%(default)s)")
+    parser.add_argument("--bad", type=float, default=0.8, help="share of invalid requests (%(default)s)")
+    parser.add_argument("--connections", type=int, default=8, help="parallel connections (%(default)s)")
+    parser.add_argument("--url", help="a running server; without it, one is started with the archive of --store")
+    parser.add_argument("--seed", type=int, default=0, help="determines the requests (%(default)s)")
+    return parser
+
+
+def fuzz(url: str, options: argparse.Namespace) -> FuzzResult:
+    """Send all requests over parallel connections."""
     digits = mnist.load(options.data, train=False)[0][:200, 0].numpy()
-    pictures = files(digits, options.seed)
-    makers = bad(pictures, digits)
-    known = [(ask, answer(url, ask)) for ask in good(pictures, digits, options.seed)]
-    seen, turns = Seen(options.bodies, workers=[workers(url)]), itertools.count()
+    files = image_files(digits, options.seed)
+    invalid = invalid_requests(files, digits)
+    valid = [(request, expected_answer(url, request)) for request in valid_requests(files, digits, options.seed)]
+    result, numbers, stopped = FuzzResult(workers=[worker_memory(url)]), itertools.count(), threading.Event()
 
-    def send() -> None:
-        with contextlib.closing(_connection(url)) as connection:
-            while (turn := next(turns)) < options.bodies:
-                dice = np.random.default_rng([options.seed, turn])
-                one(connection, turn, dice, makers if dice.random() < options.bad else known, seen)
-                if turn == options.bodies // 2:
-                    seen.workers.append(workers(url))
+    def send_requests() -> None:
+        with contextlib.closing(_connect(url)) as connection:
+            while (number := next(numbers)) < options.bodies and not stopped.is_set():
+                rng = np.random.default_rng([options.seed, number])
+                choices: Choices = invalid if rng.random() < options.bad else valid
+                send_random(connection, number, rng, choices, result)
+                if number == options.bodies // 2:
+                    result.workers.append(worker_memory(url))
 
     with ThreadPoolExecutor(options.connections) as pool:
         try:
-            for sender in [pool.submit(send) for _ in range(options.connections)]:
+            for sender in [pool.submit(send_requests) for _ in range(options.connections)]:
                 sender.result()
         finally:
-            options.bodies = 0  # on Ctrl-C the others end, too
-    seen.workers.append(workers(url))
-    if set(seen.workers[0]) != set(seen.workers[-1]):
-        seen.hurt.append(f"workers were restarted: {list(seen.workers[0])}, now {list(seen.workers[-1])}")
-    return seen
+            stopped.set()  # after Ctrl-C or a failure, the other threads have to end, too
+    result.workers.append(worker_memory(url))
+    before, after = result.workers[0], result.workers[-1]
+    if set(before) != set(after):
+        result.faults.append(f"workers restarted: {list(before)}, now {list(after)}")
+    return result
 
 
-def one(connection: HTTPConnection, turn: int, dice: Generator, choice: Choice, seen: Seen) -> None:
-    """One request, and what is to be said of its answer."""
-    if isinstance(choice, list):
-        kind, (ask, expected) = "good", choice[dice.integers(len(choice))]
+def send_random(connection: HTTPConnection, number: int, rng: Generator, choices: Choices, result: FuzzResult) -> None:
+    """Send one random request and record its status and fault."""
+    if isinstance(choices, list):
+        kind, (request, expected) = "valid", choices[rng.integers(len(choices))]
     else:
-        kind, expected = list(choice)[dice.integers(len(choice))], None
-        ask = choice[kind](dice)
+        kind, expected = list(choices)[rng.integers(len(choices))], None
+        request = choices[kind](rng)
     try:
-        status, content_type, body = sent(connection, ask)
-        wrong = fault(status, content_type, body, expected)
+        status, content_type, body = send(connection, request)
+        fault = find_fault(status, content_type, body, expected)
     except (OSError, HTTPException) as error:
         connection.close()
-        status, wrong = 0, f"no answer: {error!r}"
-    seen.statuses[kind, status] += 1
-    if wrong:
-        seen.hurt.append(f"request {turn}, {kind}: {wrong}")
+        status, fault = 0, f"no answer: {error!r}"
+    result.statuses[kind, status] += 1
+    if fault:
+        result.faults.append(f"request {number}, {kind}: {fault}")
 
 
-def fault(status: int, content_type: str | None, body: bytes, expected: Any) -> str | None:
-    """What is wrong with an answer, None if nothing is."""
+def find_fault(status: int, content_type: str | None, body: bytes, expected: Any) -> str | None:
+    """Describe the fault of an answer, or return None. `expected` is the answer to a valid request, None if invalid."""
     if status >= 500 or content_type != "application/json":
         return f"{status}, {content_type}: {body[:200]!r}"
     try:
-        told = json.loads(body)
+        answer = json.loads(body)
     except ValueError:
         return f"{status} without JSON: {body[:200]!r}"
     if expected is not None:
-        return None if status == 200 and alike(told, expected) else f"another answer than before: {body[:200]!r}"
-    if status != 200 and (set(told) != {"code", "type", "message"} or told["code"] != status):
+        unchanged = status == 200 and is_close(answer, expected)
+        return None if unchanged else f"{status} with a changed answer: {body[:200]!r}"
+    if status != 200 and (set(answer) != {"code", "type", "message"} or answer["code"] != status):
         return f"{status} with {body[:200]!r}"
     return None
 
 
-def alike(told: Any, expected: Any) -> bool:
-    """Whether two answers are the same but for the last digits of probabilities."""
+def is_close(answer: Any, expected: Any) -> bool:
+    """Whether two JSON values are equal, floats within TOLERANCE."""
     if isinstance(expected, dict):
-        return isinstance(told, dict) and set(told) == set(expected) and all(alike(told[k], expected[k]) for k in told)
+        same_keys = isinstance(answer, dict) and set(answer) == set(expected)
+        return same_keys and all(is_close(answer[key], expected[key]) for key in answer)
     if isinstance(expected, list):
-        return isinstance(told, list) and len(told) == len(expected) and all(map(alike, told, expected))
-    return bool(abs(told - expected) <= SAME if isinstance(expected, float) else told == expected)
+        return isinstance(answer, list) and len(answer) == len(expected) and all(map(is_close, answer, expected))
+    return bool(abs(answer - expected) <= TOLERANCE if isinstance(expected, float) else answer == expected)
 
 
-def answer(url: str, ask: Ask) -> Any:
-    """The answer to a good request while nothing else is asked."""
-    with contextlib.closing(_connection(url)) as connection:
-        status, _, body = sent(connection, ask)
+def expected_answer(url: str, request: FuzzRequest) -> Any:
+    """The answer to a valid request when the server is otherwise idle. Raises ServerError for a status but 200."""
+    with contextlib.closing(_connect(url)) as connection:
+        status, _, body = send(connection, request)
     if status != 200:
-        raise torchserve.ServerError(f"{url} answered {status} to a good request: {body[:200]!r}")
+        raise torchserve.ServerError(f"{url} answered {status} to a valid request: {body[:200]!r}")
     return json.loads(body)
 
 
-def sent(connection: HTTPConnection, ask: Ask) -> tuple[int, str | None, bytes]:
+def send(connection: HTTPConnection, request: FuzzRequest) -> tuple[int, str | None, bytes]:
     """Status, Content-Type and body of the answer."""
-    headers = {} if ask.content_type is None else {"Content-Type": ask.content_type}
-    connection.request("POST", ask.path, ask.body, headers)
+    headers = {} if request.content_type is None else {"Content-Type": request.content_type}
+    connection.request("POST", request.path, request.body, headers)
     response = connection.getresponse()
     return response.status, response.getheader("Content-Type"), response.read()
 
 
-def workers(url: str) -> dict[int, int]:
-    """Pid and resident bytes of each worker, by the management API beside the inference API; empty where it is not."""
+def worker_memory(url: str) -> dict[int, int]:
+    """Resident bytes of each worker by process id, from the management API; empty if it cannot be reached."""
     address = urlsplit(url)
     port = (address.port or torchserve.DEFAULT_PORT) + config.OFFSETS["management"]
     with contextlib.suppress(requests.RequestException, psutil.Error):
-        told = requests.get(f"http://{address.hostname}:{port}/models/mnist", timeout=TIMEOUT).json()
-        return {worker["pid"]: psutil.Process(worker["pid"]).memory_info().rss for worker in told[0]["workers"]}
+        models = requests.get(f"http://{address.hostname}:{port}/models/mnist", timeout=TIMEOUT).json()
+        return {worker["pid"]: psutil.Process(worker["pid"]).memory_info().rss for worker in models[0]["workers"]}
     return {}
 
 
-def told(seen: Seen, seconds: float) -> dict[str, object]:
-    """Print the table; the report for the last line."""
-    statuses = sorted({status for _, status in seen.statuses})
+def _resident_mib(result: FuzzResult) -> list[int]:
+    return [round(sum(workers.values()) / 2**20) for workers in result.workers]
+
+
+def _print(result: FuzzResult) -> None:
+    statuses = sorted({status for _, status in result.statuses})
     print(f"{'':28}" + "".join(f"{status or 'none':>8}" for status in statuses))
-    for kind in sorted({kind for kind, _ in seen.statuses}):
-        print(f"{kind:28}" + "".join(f"{seen.statuses[kind, status] or '':>8}" for status in statuses))
-    for line in seen.hurt[:20]:
+    for kind in sorted({kind for kind, _ in result.statuses}):
+        print(f"{kind:28}" + "".join(f"{result.statuses[kind, status] or '':>8}" for status in statuses))
+    for line in result.faults[:20]:
         print(line, file=sys.stderr)
-    resident = [round(sum(found.values()) / 2**20) for found in seen.workers]
-    print(f"workers {list(seen.workers[-1]) or 'unknown'}, MiB before, in the middle and after: {resident}")
+    workers = list(result.workers[-1]) or "unknown"
+    print(f"workers {workers}, MiB before, halfway and after: {_resident_mib(result)}")
+
+
+def _report(result: FuzzResult, n_requests: int, seconds: float) -> dict[str, object]:
     return {
-        "bodies": seen.bodies,
+        "bodies": n_requests,
         "seconds": round(seconds, 1),
-        "statuses": dict(sorted(Counter(status for _, status in seen.statuses.elements()).items())),
-        "hurt": len(seen.hurt),
-        "resident_mib": resident,
+        "statuses": dict(sorted(Counter(status for _, status in result.statuses.elements()).items())),
+        "faults": len(result.faults),
+        "resident_mib": _resident_mib(result),
     }
 
 
-def _connection(url: str) -> HTTPConnection:
+def _connect(url: str) -> HTTPConnection:
     address = urlsplit(url)
     return HTTPConnection(str(address.hostname), address.port, timeout=TIMEOUT)
 

@@ -1,6 +1,7 @@
-"""MNIST's digits as people would send them: papers, pens, places and cameras; to measure on, never to train on.
+"""MNIST's digits as users send them, with many papers, pens, positions and cameras; for evaluation only.
 
-Each kind takes a digit in MNIST's form, (28, 28) uint8, and a random generator, and gives the bytes of a picture file.
+Each presentation takes a digit in MNIST's format, (28, 28) uint8, and a random generator, and returns the content of an
+image file.
 """
 
 import io
@@ -9,217 +10,210 @@ from collections.abc import Callable, Mapping
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image as PillowImage
 
-Picture = NDArray[np.uint8]
-Shares = NDArray[np.float32]  # of ink, in [0, 1]
+Image = NDArray[np.uint8]
+Ink = NDArray[np.float32]  # (H, W), coverage with ink in [0, 1]
 Generator = np.random.Generator
-Kind = Callable[[Picture, Generator], bytes]
+Presentation = Callable[[Image, Generator], bytes]
 
 PAPER, INK = (250, 249, 245), (25, 25, 30)
 
 
-def sketchpad(digit: Picture, dice: Generator) -> bytes:
-    """Black on white, 280 pixels, somewhere near the middle."""
-    return file(painted(_placed(strokes(digit, 180), 280, 280, dice)))
+def sketchpad(digit: Image, rng: Generator) -> bytes:
+    """Black on white, 280×280 pixels."""
+    return encode(paint(_on_sheet(strokes(digit, 180), 280, 280, rng)))
 
 
-def blackboard(digit: Picture, dice: Generator) -> bytes:
+def blackboard(digit: Image, rng: Generator) -> bytes:
     """White on black."""
-    return file(painted(_placed(strokes(digit, 200), 320, 320, dice), (12, 12, 14), (240, 240, 240)))
+    return encode(paint(_on_sheet(strokes(digit, 200), 320, 320, rng), (12, 12, 14), (240, 240, 240)))
 
 
-def small(digit: Picture, dice: Generator) -> bytes:
-    """48 pixels in all."""
-    return file(painted(_placed(strokes(digit, 34), 48, 48, dice)))
+def small(digit: Image, rng: Generator) -> bytes:
+    """48×48 pixels."""
+    return encode(paint(_on_sheet(strokes(digit, 34), 48, 48, rng)))
 
 
-def large(digit: Picture, dice: Generator) -> bytes:
-    """1,200 × 900 pixels, the digit 600 high."""
-    return file(painted(_placed(strokes(digit, 600), 1200, 900, dice)))
+def large(digit: Image, rng: Generator) -> bytes:
+    """1,200×900 pixels, with a digit of 600."""
+    return encode(paint(_on_sheet(strokes(digit, 600), 1200, 900, rng)))
 
 
-def lost(digit: Picture, dice: Generator) -> bytes:
-    """A digit of 70 pixels anywhere on 900 × 900."""
-    return file(painted(_placed(strokes(digit, 70), 900, 900, dice)))
+def lost(digit: Image, rng: Generator) -> bytes:
+    """A digit of 70 pixels anywhere on 900×900."""
+    return encode(paint(_on_sheet(strokes(digit, 70), 900, 900, rng)))
 
 
-def edge_to_edge(digit: Picture, dice: Generator) -> bytes:
-    """Cut so close that the strokes touch every border."""
+def edge_to_edge(digit: Image, rng: Generator) -> bytes:
+    """Cropped to the ink, so the strokes touch every border."""
     ink = strokes(digit, 150)
     left, top, width, height = cv2.boundingRect((ink > 0.5).astype(np.uint8))
-    return file(painted(ink[top : top + height, left : left + width]))
+    return encode(paint(ink[top : top + height, left : left + width]))
 
 
-def in_a_corner(digit: Picture, dice: Generator) -> bytes:
-    """Drawn into a corner: two borders are touched, and one pixel of ink is cut off by each."""
+def in_a_corner(digit: Image, rng: Generator) -> bytes:
+    """In a corner: the ink touches two borders, and each cuts off one pixel of it."""
     ink = strokes(digit, 150)
     left, top, across, down = cv2.boundingRect((ink > 0.5).astype(np.uint8))
     sheet = np.zeros((240, 240), np.float32)
     sheet[: down - 1, : across - 1] = ink[top + 1 : top + down, left + 1 : left + across]
-    y, x = (dice.integers(2) for _ in range(2))
+    y, x = (rng.integers(2) for _ in range(2))
     moved = np.roll(sheet, ((240 - down + 1) * int(y), (240 - across + 1) * int(x)), axis=(0, 1))
-    return file(painted(moved))
+    return encode(paint(moved))
 
 
-def thick_pen(digit: Picture, dice: Generator) -> bytes:
-    """A felt pen: strokes a third wider and more."""
+def thick_pen(digit: Image, rng: Generator) -> bytes:
+    """A felt pen: strokes at least a third wider."""
     ink = strokes(digit, 220)
-    return file(painted(_placed(cv2.dilate(ink, _disc(int(dice.integers(8, 14)))), 340, 340, dice)))
+    wide = np.asarray(cv2.dilate(ink, _ellipse(int(rng.integers(8, 14)))), dtype=np.float32)
+    return encode(paint(_on_sheet(wide, 340, 340, rng)))
 
 
-def fine_pen(digit: Picture, dice: Generator) -> bytes:
-    """A fine liner: about a third of the stroke's width, along its middle."""
+def fine_pen(digit: Image, rng: Generator) -> bytes:
+    """A fine liner: about a third of the stroke width."""
     depth = cv2.distanceTransform((strokes(digit, 300) > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    middle = (depth > 0.62 * cv2.dilate(depth, _disc(31))) & (depth > 1.5)
-    return file(painted(_placed(cv2.GaussianBlur(middle.astype(np.float32), (0, 0), 0.7), 480, 480, dice)))
+    middle = (depth > 0.62 * cv2.dilate(depth, _ellipse(31))) & (depth > 1.5)
+    fine = np.asarray(cv2.GaussianBlur(middle.astype(np.float32), (0, 0), 0.7), dtype=np.float32)
+    return encode(paint(_on_sheet(fine, 480, 480, rng)))
 
 
-def coloured(digit: Picture, dice: Generator) -> bytes:
-    """Ink of one colour on paper of another, both as light as each other or not."""
-    colours = ((200, 30, 40), (255, 240, 200)), ((20, 60, 190), (230, 240, 255)), ((255, 220, 0), (20, 90, 60))
-    ink, paper = colours[int(dice.integers(len(colours)))]
-    return file(painted(_placed(strokes(digit, 160), 260, 240, dice), paper, ink))
+def colored(digit: Image, rng: Generator) -> bytes:
+    """Ink of one color on paper of another, of different or of similar brightness."""
+    colors = ((200, 30, 40), (255, 240, 200)), ((20, 60, 190), (230, 240, 255)), ((255, 220, 0), (20, 90, 60))
+    ink, paper = colors[int(rng.integers(len(colors)))]
+    return encode(paint(_on_sheet(strokes(digit, 160), 260, 240, rng), paper, ink))
 
 
-def transparent(digit: Picture, dice: Generator) -> bytes:
-    """Only ink, dark or white, and its alpha channel; nothing around it."""
-    ink = _placed(strokes(digit, 160), 240, 240, dice)
-    colour = np.full((*ink.shape, 3), dice.choice([0, 255]), np.uint8)
-    return file(np.dstack([colour, (255 * ink).astype(np.uint8)]))
+def transparent(digit: Image, rng: Generator) -> bytes:
+    """Dark or white ink on a transparent background."""
+    ink = _on_sheet(strokes(digit, 160), 240, 240, rng)
+    color = np.full((*ink.shape, 3), rng.choice([0, 255]), np.uint8)
+    return encode(np.dstack([color, (255 * ink).astype(np.uint8)]))
 
 
-def jpeg(digit: Picture, dice: Generator) -> bytes:
-    """Saved at quality 15."""
-    return file(painted(_placed(strokes(digit, 120), 200, 200, dice)), "JPEG", quality=15)
+def jpeg(digit: Image, rng: Generator) -> bytes:
+    """A JPEG file of quality 15."""
+    return encode(paint(_on_sheet(strokes(digit, 120), 200, 200, rng)), "JPEG", quality=15)
 
 
-def specks(digit: Picture, dice: Generator) -> bytes:
+def specks(digit: Image, rng: Generator) -> bytes:
     """Dust on the paper."""
-    picture = painted(_placed(strokes(digit, 180), 300, 300, dice))
-    for x, y in dice.integers(0, 300, (25, 2)).tolist():
-        cv2.circle(picture, (x, y), int(dice.integers(1, 3)), INK, -1)
-    return file(picture)
+    image = paint(_on_sheet(strokes(digit, 180), 300, 300, rng))
+    for x, y in rng.integers(0, 300, (25, 2)).tolist():
+        cv2.circle(image, (x, y), int(rng.integers(1, 3)), INK, -1)
+    return encode(image)
 
 
-def low_contrast(digit: Picture, dice: Generator) -> bytes:
-    """Hard pencil on grey paper, with the grain of a camera."""
-    return file(_grainy(painted(_placed(strokes(digit, 150), 240, 240, dice), (196,) * 3, (160,) * 3), dice, 3))
+def low_contrast(digit: Image, rng: Generator) -> bytes:
+    """A hard pencil on gray paper, with camera noise."""
+    return encode(_add_grain(paint(_on_sheet(strokes(digit, 150), 240, 240, rng), (196,) * 3, (160,) * 3), rng, 3))
 
 
-def lamp(digit: Picture, dice: Generator) -> bytes:
-    """Light from one side: the paper falls to 45 % across the picture."""
-    picture = painted(_placed(strokes(digit, 200), 320, 320, dice))
-    return file(_grainy(picture * _slope(picture.shape, dice, 0.45)[..., None], dice, 3), "JPEG", quality=80)
+def lamp(digit: Image, rng: Generator) -> bytes:
+    """Light from one side: the brightness falls to 45 % across the picture."""
+    image = paint(_on_sheet(strokes(digit, 200), 320, 320, rng))
+    return encode(_add_grain(image * _gradient(image.shape, rng, 0.45)[..., None], rng, 3), "JPEG", quality=80)
 
 
-def shadow(digit: Picture, dice: Generator) -> bytes:
-    """The shadow of a hand over a part of the picture."""
-    picture = painted(_placed(strokes(digit, 200), 320, 320, dice))
-    edge = np.clip((_slope(picture.shape, dice, 0.0) - dice.uniform(0.35, 0.65)) * 12 + 0.5, 0, 1)
-    return file(_grainy(picture * (0.6 + 0.4 * edge)[..., None], dice, 3), "JPEG", quality=80)
+def shadow(digit: Image, rng: Generator) -> bytes:
+    """The shadow of a hand over part of the picture."""
+    image = paint(_on_sheet(strokes(digit, 200), 320, 320, rng))
+    edge = np.clip((_gradient(image.shape, rng, 0.0) - rng.uniform(0.35, 0.65)) * 12 + 0.5, 0, 1)
+    return encode(_add_grain(image * (0.6 + 0.4 * edge)[..., None], rng, 3), "JPEG", quality=80)
 
 
-def ruled(digit: Picture, dice: Generator) -> bytes:
-    """Blue lines under the digit and through it."""
-    picture = _lined(300, dice, upright=False)
-    return file(painted(_placed(strokes(digit, 170), 300, 300, dice), picture))
+def ruled(digit: Image, rng: Generator) -> bytes:
+    """Ruled paper with blue lines."""
+    image = _lined_paper(300, rng, upright=False)
+    return encode(paint(_on_sheet(strokes(digit, 170), 300, 300, rng), image))
 
 
-def squared(digit: Picture, dice: Generator) -> bytes:
-    """Squared paper."""
-    return file(painted(_placed(strokes(digit, 170), 300, 300, dice), _lined(300, dice, upright=True)))
+def squared(digit: Image, rng: Generator) -> bytes:
+    """Squared paper with blue lines."""
+    return encode(paint(_on_sheet(strokes(digit, 170), 300, 300, rng), _lined_paper(300, rng, upright=True)))
 
 
-def framed(digit: Picture, dice: Generator) -> bytes:
-    """A box drawn around the digit, as on a form."""
-    picture = painted(_placed(strokes(digit, 170), 300, 300, dice, margin=24))
-    cv2.rectangle(picture, (6, 6), (293, 293), INK, 3)
-    return file(picture)
+def framed(digit: Image, rng: Generator) -> bytes:
+    """A box around the digit, as on a form."""
+    image = paint(_on_sheet(strokes(digit, 170), 300, 300, rng, margin=24))
+    cv2.rectangle(image, (6, 6), (293, 293), INK, 3)
+    return encode(image)
 
 
-def turned(digit: Picture, dice: Generator) -> bytes:
-    """Turned by up to 20 degrees either way."""
-    ink = strokes(digit, 200)
-    ink = cv2.copyMakeBorder(ink, 50, 50, 50, 50, cv2.BORDER_CONSTANT)
-    middle = (ink.shape[1] / 2, ink.shape[0] / 2)
-    turn = cv2.getRotationMatrix2D(middle, dice.uniform(-20, 20), 1)
-    return file(painted(cv2.warpAffine(ink, turn, ink.shape[::-1])))
+def turned(digit: Image, rng: Generator) -> bytes:
+    """Rotated by up to 20 degrees in either direction."""
+    return encode(paint(rotate(strokes(digit, 200), rng.uniform(-20, 20))))
 
 
-KINDS: Mapping[str, Kind] = {
-    kind.__name__: kind
-    for kind in (
-        *(
-            sketchpad,
-            blackboard,
-            small,
-            large,
-            lost,
-            in_a_corner,
-            edge_to_edge,
-            thick_pen,
-            fine_pen,
-            coloured,
-            transparent,
-        ),
-        *(jpeg, specks, low_contrast, lamp, shadow, ruled, squared, framed, turned),
+PRESENTATIONS: Mapping[str, Presentation] = {
+    presentation.__name__: presentation
+    for presentation in (
+        *(sketchpad, blackboard, small, large, lost, in_a_corner, edge_to_edge, thick_pen, fine_pen, colored),
+        *(transparent, jpeg, specks, low_contrast, lamp, shadow, ruled, squared, framed, turned),
     )
 }
 
 
-def strokes(digit: Picture, height: int) -> Shares:
-    """The digit's ink at `height` pixels for 28, with edges as sharp as a pen's."""
+def strokes(digit: Image, height: int) -> Ink:
+    """The digit enlarged from 28 to `height` pixels, with edges as sharp as a pen's."""
     smooth = cv2.resize(digit, (height, height), interpolation=cv2.INTER_CUBIC).astype(np.float32) / 255
     return np.asarray(np.clip((smooth - 0.5) * height / 28 + 0.5, 0, 1), dtype=np.float32)
 
 
-def _placed(ink: Shares, width: int, height: int, dice: Generator, margin: int = 0) -> Shares:
-    """The ink's own box somewhere on an empty sheet."""
+def _on_sheet(ink: Ink, width: int, height: int, rng: Generator, margin: int = 0) -> Ink:
+    """The ink, cropped, at a random position of an empty sheet."""
     left, top, across, down = cv2.boundingRect((ink > 0.1).astype(np.uint8))
     sheet = np.zeros((height, width), np.float32)
-    x = int(dice.integers(margin, width - across - margin + 1))
-    y = int(dice.integers(margin, height - down - margin + 1))
+    x = int(rng.integers(margin, width - across - margin + 1))
+    y = int(rng.integers(margin, height - down - margin + 1))
     sheet[y : y + down, x : x + across] = ink[top : top + down, left : left + across]
     return sheet
 
 
-def painted(ink: Shares, paper: object = PAPER, colour: object = INK) -> Picture:
-    """Ink over paper, (h, w, 3)."""
-    under, over = np.asarray(paper, np.float32), np.asarray(colour, np.float32)
-    return (under + ink[..., None] * (over - under)).round().astype(np.uint8)
+def rotate(ink: Ink, degrees: float) -> Ink:
+    """The ink, rotated counterclockwise, with 50 pixels of empty paper on each side."""
+    padded = np.pad(ink, 50)
+    rotation = cv2.getRotationMatrix2D((padded.shape[1] / 2, padded.shape[0] / 2), degrees, 1)
+    return np.asarray(cv2.warpAffine(padded, rotation, padded.shape[::-1]), dtype=np.float32)
 
 
-def _lined(side: int, dice: Generator, *, upright: bool) -> Picture:
-    """Paper with thin blue lines."""
-    picture = np.full((side, side, 3), PAPER, np.uint8)
-    step, first = int(dice.integers(28, 50)), int(dice.integers(5, 25))
+def paint(ink: Ink, paper: object = PAPER, color: object = INK) -> Image:
+    """An RGB image (H, W, 3) of ink (H, W) on paper: one color, or an image (H, W, 3)."""
+    background, foreground = np.asarray(paper, np.float32), np.asarray(color, np.float32)
+    return (background + ink[..., None] * (foreground - background)).round().astype(np.uint8)
+
+
+def _lined_paper(side: int, rng: Generator, *, upright: bool) -> Image:
+    """Paper with thin blue lines across, and with `upright` also down."""
+    image = np.full((side, side, 3), PAPER, np.uint8)
+    step, first = int(rng.integers(28, 50)), int(rng.integers(5, 25))
     for place in range(first, side, step):
-        cv2.line(picture, (0, place), (side, place), (120, 150, 210), 2)
+        cv2.line(image, (0, place), (side, place), (120, 150, 210), 2)
         if upright:
-            cv2.line(picture, (place, 0), (place, side), (120, 150, 210), 2)
-    return picture
+            cv2.line(image, (place, 0), (place, side), (120, 150, 210), 2)
+    return image
 
 
-def _slope(shape: tuple[int, ...], dice: Generator, low: float) -> Shares:
-    """From 1 down to `low`, in a random direction across the picture."""
+def _gradient(shape: tuple[int, ...], rng: Generator, low: float) -> Ink:
+    """A linear gradient (H, W) from 1 to `low` in a random direction."""
     ys, xs = np.mgrid[: shape[0], : shape[1]]
-    angle = dice.uniform(0, 2 * np.pi)
+    angle = rng.uniform(0, 2 * np.pi)
     along = xs * np.cos(angle) + ys * np.sin(angle)
     return np.asarray(1 - (1 - low) * (along - along.min()) / np.ptp(along), dtype=np.float32)
 
 
-def _grainy(picture: object, dice: Generator, spread: float) -> Picture:
-    values = np.asarray(picture, np.float32)
-    return (values + dice.normal(0, spread, values.shape)).round().clip(0, 255).astype(np.uint8)
+def _add_grain(image: object, rng: Generator, deviation: float) -> Image:
+    values = np.asarray(image, np.float32)
+    return (values + rng.normal(0, deviation, values.shape)).round().clip(0, 255).astype(np.uint8)
 
 
-def _disc(side: int) -> Picture:
+def _ellipse(side: int) -> Image:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), dtype=np.uint8)
 
 
-def file(picture: Picture, form: str = "PNG", **options: int) -> bytes:
-    """The bytes of a picture file."""
+def encode(image: Image, file_format: str = "PNG", **options: int) -> bytes:
+    """The content of an image file."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, form, **options)
+    PillowImage.fromarray(image).save(buffer, file_format, **options)
     return buffer.getvalue()

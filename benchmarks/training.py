@@ -1,18 +1,18 @@
-"""The default recipe beside the standard example of the field and a plain Lightning version of that.
+"""Compare the default recipe's training with pytorch/examples' MNIST and with the same example in Lightning.
 
-    .venv/bin/python -m benchmarks.training                       # all of them, one after the other; half an hour
+    .venv/bin/python -m benchmarks.training                       # all of them; half an hour
     .venv/bin/python -m benchmarks.training --only "this recipe, Adam" --plot docs/training.png
 
-The standard example has two convolutions, Adadelta, 14 epochs of batches of 64, and torchvision's transforms picture
-by picture. Seconds are of training alone: the test set is read after each epoch with the clock stopped.
-Prints a table and, last, one line of JSON.
+The example has two convolutions, Adadelta, 14 epochs in batches of 64, and torchvision's transforms of single images.
+Seconds count training alone, without measuring the test accuracy after each epoch. Prints a table and, last, one line
+of JSON.
 """
 
-import argparse
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -20,75 +20,83 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.standard_example import GOALS, Clock, Progress, plain_lightning, standard, trainer
+from benchmarks import pytorch_example
+from benchmarks.common import make_parser
+from benchmarks.learning_curve import TARGETS, LearningCurve, TrainingClock, load_recipe, make_trainer
+from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.models.digitnet import DigitNet
-from mnist_lightning.training.config import Recipe, read
-from mnist_lightning.training.fit import averaging, classifier_of, data_of, hush
+from mnist_lightning.training.config import Recipe
+from mnist_lightning.training.fit import make_classifier, make_data_module, make_ema, silence_warnings
 from mnist_lightning.training.module import precision
 
-TIMES = ("seconds_an_epoch", *(f"seconds_to_{100 * goal:g}" for goal in GOALS), "seconds")
+TIMES = ("seconds_per_epoch", *(f"seconds_to_{100 * target:g}" for target in TARGETS), "seconds")
+Training = Callable[[Recipe, int], LearningCurve]  # takes the recipe, and the number of the example's epochs
 
 
-def ours(recipe: Recipe, epochs: int, *, name: str) -> Progress:
-    """One optimizer of the recipe as `train` trains it, without MLflow; the recipe's own number of epochs."""
+def main() -> int:
+    """Train, print a table, and draw the curves."""
+    parser = make_parser(__doc__, "config")
+    parser.add_argument("--epochs", type=int, default=14, help="epochs of the example (%(default)s)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="run only these rows of the table")
+    parser.add_argument("--plot", type=Path, default=Path("docs/training.png"), help="image file (%(default)s)")
+    options = parser.parse_args()
+    silence_warnings()
+    recipe = load_recipe(options.config)
+    trainings = all_trainings(recipe)
+    if unknown := set(options.only or ()) - set(trainings):
+        parser.error(f"unknown names: {', '.join(unknown)}; choose from {', '.join(trainings)}")
+    curves: dict[str, LearningCurve] = {}
+    for name in options.only or trainings:
+        print(name, file=sys.stderr)
+        curves[name] = trainings[name](recipe, options.epochs)
+    Console(width=110).print(_table(curves))
+    plot_curves(curves).savefig(options.plot, dpi=120)
+    print(json.dumps({name: curve.summary() for name, curve in curves.items()}))
+    return 0
+
+
+def all_trainings(recipe: Recipe) -> dict[str, Training]:
+    """The trainings to compare, by the names of their rows."""
+    own = {f"this recipe, {name}": functools.partial(train_recipe, optimizer=name) for name in recipe.optimizers}
+    return {
+        "pytorch/examples": pytorch_example.train_with_loop,
+        "the same in Lightning": pytorch_example.train_with_lightning,
+        **own,
+    }
+
+
+def train_recipe(recipe: Recipe, _: int, *, optimizer: str) -> LearningCurve:
+    """Train one of the recipe's optimizers as `train` does, without MLflow, for the recipe's own number of epochs."""
     L.seed_everything(recipe.seed, verbose=False)
-    data = data_of(recipe)
-    data.setup()
-    data.validation = data.test  # what is read after each epoch
-    clock = Clock()
-    callbacks = [clock, averaging(recipe, data)]
-    module = classifier_of(DigitNet(recipe.widths), recipe, name)
-    trainer(recipe.epochs, callbacks, precision=precision()).fit(module, datamodule=data)
-    return clock.progress
+    splits = MnistSplits.load(recipe.data_dir, recipe.limit)
+    data = make_data_module(recipe, replace(splits, validation=splits.test), recipe.seed)
+    clock = TrainingClock()
+    trainer = make_trainer(recipe.epochs, [clock, make_ema(recipe, data)], precision=precision())
+    trainer.fit(make_classifier(DigitNet(recipe.widths), recipe, optimizer), datamodule=data)
+    return clock.curve
 
 
-def contestants(recipe: Recipe) -> dict[str, Callable[[Recipe, int], Progress]]:
-    """What is compared, by name."""
-    mine = {f"this recipe, {name}": functools.partial(ours, name=name) for name in recipe.optimizers}
-    return {"pytorch/examples": standard, "the same in Lightning": plain_lightning, **mine}
-
-
-def drawn(found: dict[str, Progress]) -> Figure:
+def plot_curves(curves: Mapping[str, LearningCurve]) -> Figure:
     """Test error over seconds of training."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for name, progress in found.items():
-        errors = [max(100 - 100 * accuracy, 0.01) for accuracy in progress.accuracy]
-        axes.plot(progress.seconds, errors, marker="o", markersize=3, label=name)
+    for name, curve in curves.items():
+        errors = [max(100 - 100 * accuracy, 0.01) for accuracy in curve.accuracy]
+        axes.plot(curve.seconds, errors, marker="o", markersize=3, label=name)
     axes.set(xscale="log", yscale="log", xlabel="seconds of training, 2 cores", ylabel="test error, %")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     return figure
 
 
-def main() -> int:
-    """Run what is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--epochs", type=int, default=14, help="of the standard example (%(default)s)")
-    parser.add_argument("--config", default="config/train.yaml", help="the recipe (%(default)s)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="of the names in the table")
-    parser.add_argument("--plot", type=Path, default=Path("docs/training.png"), help="(%(default)s)")
-    options = parser.parse_args()
-    hush()
-    recipe, _ = read(["--config", options.config])
-    everything = contestants(recipe)
-    if unknown := set(options.only or ()) - set(everything):
-        parser.error(f"{', '.join(unknown)} is none of: {', '.join(everything)}")
-    found: dict[str, Progress] = {}
-    for name in options.only or everything:
-        print(name, file=sys.stderr)
-        found[name] = everything[name](recipe, options.epochs)
-    table = Table(
-        "", "seconds an epoch", "epochs", *(f"to {100 * goal:g} %, s" for goal in GOALS), "seconds", "final, %"
-    )
-    for name, progress in found.items():
-        shown = progress.figures()
-        cells = [f"{shown[key]:.1f}" if shown[key] is not None else "never" for key in TIMES]
-        table.add_row(name, cells[0], str(shown["epochs"]), *cells[1:], f"{shown['final_accuracy']:.2f}")
-    Console(width=110).print(table)
-    drawn(found).savefig(options.plot, dpi=120)
-    print(json.dumps({name: progress.figures() for name, progress in found.items()}))
-    return 0
+def _table(curves: Mapping[str, LearningCurve]) -> Table:
+    targets = [f"to {100 * target:g} %, s" for target in TARGETS]
+    table = Table("", "seconds per epoch", "epochs", *targets, "seconds", "final, %")
+    for name, curve in curves.items():
+        summary = curve.summary()
+        times = [f"{summary[key]:.1f}" if summary[key] is not None else "never" for key in TIMES]
+        table.add_row(name, times[0], str(summary["epochs"]), *times[1:], f"{summary['final_accuracy']:.2f}")
+    return table
 
 
 if __name__ == "__main__":

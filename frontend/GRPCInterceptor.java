@@ -10,8 +10,8 @@ import org.pytorch.serve.util.ConnectorType;
 import org.pytorch.serve.util.TokenAuthorization;
 
 /**
- * Stands before TorchServe 0.12.0's class of this name on the class path: lets a call of gRPC in if it has the token
- * that is asked for over HTTP as well, and writes no log. TorchServe's own tokens it does not know.
+ * Replaces TorchServe 0.12.0's class of the same name by its place on the class path: accepts a gRPC call if it has
+ * the token that HTTP requests need as well, and writes no access log. It does not support TorchServe's own tokens.
  */
 public class GRPCInterceptor implements ServerInterceptor {
 
@@ -20,14 +20,14 @@ public class GRPCInterceptor implements ServerInterceptor {
 
     public GRPCInterceptor(ConnectorType connectorType) {
         if (TokenAuthorization.isEnabled()) {
-            throw new IllegalStateException("set disable_token_authorization=true; this server has tokens of its own");
+            throw new IllegalStateException("set disable_token_authorization=true; this server uses its own tokens");
         }
     }
 
     @Override
     public <Q, A> ServerCall.Listener<Q> interceptCall(
             ServerCall<Q, A> call, Metadata headers, ServerCallHandler<Q, A> next) {
-        if (Token.ASKED_FOR.isIn(headers.get(AUTHORIZATION))) {
+        if (Token.REQUIRED.matches(headers.get(AUTHORIZATION))) {
             return next.startCall(call, headers);
         }
         call.close(Status.UNAUTHENTICATED.withDescription(Token.MISSING), new Metadata());

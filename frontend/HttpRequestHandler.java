@@ -29,18 +29,18 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Stands before TorchServe 0.12.0's class of this name on the class path and does what that one does, but for this:
+ * Replaces TorchServe 0.12.0's class of the same name, by its place on the class path. The differences:
  *
  * <ul>
- *   <li>A form-encoded body, which curl declares where no type is named, is handed over as it is. TorchServe takes it
- *       apart as a form: pictures arrive damaged, or not at all with a 500 and their bytes in the log.
- *   <li>Multipart that cannot be taken apart is the sender's fault: 400, not 500, and its memory is given back.
- *   <li>A body above max_request_size gets its 413 with a JSON body, not with an empty one.
- *   <li>A full queue is told as what it is, not as a lack of workers.
- *   <li>Before all that, a request passes the Entrance.
+ *   <li>A form-encoded body, curl's default content type, reaches the handler unchanged. TorchServe parses it as a
+ *       form, which damages pictures, or answers 500 and logs their bytes.
+ *   <li>Malformed multipart bodies get 400 instead of 500, and their memory is released.
+ *   <li>A body above max_request_size gets 413 with a JSON body instead of an empty one.
+ *   <li>A full queue gets 503 with an error that names the queue instead of a lack of workers.
+ *   <li>Each request passes the RequestGate first.
  * </ul>
  *
- * <p>Built by `make frontend`, into frontend.jar beside this file.
+ * <p>`make frontend` compiles this folder into frontend.jar.
  */
 public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequest> {
 
@@ -49,12 +49,12 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
     private static final String MULTIPART_DECODERS = "io.netty.handler.codec.http.multipart.";
 
     private static final String BAD_MULTIPART =
-            "the multipart body cannot be taken apart; send fields as curl -F data=@picture.png does";
+            "the multipart body is malformed; send fields as curl -F data=@picture.png does";
 
     private static final String BUSY =
             "the server is busy: its queue is full, or no worker is running; try again later";
 
-    /** The first class that fits decides, so that the special ones come first. */
+    /** The first matching class decides: subclasses come before their base classes. */
     private static final Map<Class<? extends Throwable>, HttpResponseStatus> STATUS = new LinkedHashMap<>();
 
     static {
@@ -84,7 +84,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
     public void handlerAdded(ChannelHandlerContext ctx) {
         Aggregator aggregator = new Aggregator(ConfigManager.getInstance().getMaxRequestSize());
         ctx.pipeline().replace(HttpObjectAggregator.class, "aggregator", aggregator);
-        ctx.pipeline().addBefore("aggregator", "entrance", new Entrance());
+        ctx.pipeline().addBefore("aggregator", "gate", new RequestGate());
     }
 
     @Override
@@ -100,9 +100,9 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
             QueryStringDecoder decoder = new QueryStringDecoder(req.uri());
             handlerChain.handleRequest(ctx, req, decoder, decoder.path().split("/"));
         } catch (Throwable t) {
-            if (isOfMultipart(req, t)) {
-                // A decoder that fails while it is made keeps the body for ever: after some megabytes of such
-                // requests no body finds room any more. One reference is this handler's own.
+            if (isMultipartFault(req, t)) {
+                // A decoder whose constructor fails never releases the body: after some megabytes of such requests,
+                // no memory is left for bodies. This handler's own reference stays.
                 if (req.refCnt() > 1) {
                     req.release(req.refCnt() - 1);
                 }
@@ -110,7 +110,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
                 return;
             }
             if (t instanceof ServiceUnavailableException) {
-                FullHttpResponse busy = Refusal.of(HttpResponseStatus.SERVICE_UNAVAILABLE, "BusyError", BUSY);
+                FullHttpResponse busy = ErrorResponse.of(HttpResponseStatus.SERVICE_UNAVAILABLE, "BusyError", BUSY);
                 busy.headers().set(HttpHeaderNames.RETRY_AFTER, 1);
                 NettyUtils.sendHttpResponse(ctx, busy, HttpUtil.isKeepAlive(req));
                 return;
@@ -125,7 +125,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
 
     @Override
     public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
-        // A client that hung up is no fault of this server's.
+        // A client that disconnects is not an error of this server.
         if (!(cause instanceof IOException)) {
             logger.error("a connection failed: {}", cause.toString());
         }
@@ -136,16 +136,17 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
     }
 
     /**
-     * Whether it was the body that could not be taken apart. Netty's decoder says ErrorDataDecoderException of some
-     * broken bodies, and stumbles over others; where it stumbled often, Java no longer tells the place.
+     * Whether Netty's multipart decoder threw. It throws ErrorDataDecoderException for some malformed bodies and other
+     * exceptions for others; for exceptions thrown often, the JVM omits the stack trace.
      */
-    private static boolean isOfMultipart(FullHttpRequest req, Throwable thrown) {
+    private static boolean isMultipartFault(FullHttpRequest req, Throwable thrown) {
         String type = req.headers().get(HttpHeaderNames.CONTENT_TYPE, "");
-        StackTraceElement[] places = thrown.getStackTrace();
+        StackTraceElement[] trace = thrown.getStackTrace();
         return thrown instanceof RuntimeException
                 && type.regionMatches(true, 0, "multipart/", 0, "multipart/".length())
-                && (places.length == 0
-                        || Arrays.stream(places).anyMatch(at -> at.getClassName().startsWith(MULTIPART_DECODERS)));
+                && (trace.length == 0
+                        || Arrays.stream(trace).anyMatch(
+                                frame -> frame.getClassName().startsWith(MULTIPART_DECODERS)));
     }
 
     private static HttpResponseStatus statusOf(Throwable thrown) {
@@ -156,35 +157,35 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
                 .orElse(HttpResponseStatus.INTERNAL_SERVER_ERROR);
     }
 
-    /** Refuses with a JSON body what is too large, whether it has come or is only announced. */
+    /** Answers 413 with a JSON body to bodies that are too large, whether received or only announced. */
     private static final class Aggregator extends HttpObjectAggregator {
 
-        Aggregator(int most) {
-            super(most);
+        Aggregator(int limit) {
+            super(limit);
         }
 
         @Override
-        protected Object newContinueResponse(HttpMessage start, int most, ChannelPipeline pipeline) {
-            Object response = super.newContinueResponse(start, most, pipeline);
-            boolean refused =
+        protected Object newContinueResponse(HttpMessage start, int limit, ChannelPipeline pipeline) {
+            Object response = super.newContinueResponse(start, limit, pipeline);
+            boolean tooLarge =
                     response instanceof FullHttpResponse
                             && ((FullHttpResponse) response).status().code()
                                     == HttpResponseStatus.REQUEST_ENTITY_TOO_LARGE.code();
-            return refused ? tooLarge() : response;
+            return tooLarge ? tooLargeResponse() : response;
         }
 
         @Override
         protected void handleOversizedMessage(ChannelHandlerContext ctx, HttpMessage oversized) {
-            boolean rest = HttpUtil.isKeepAlive(oversized) && !(oversized instanceof FullHttpMessage);
-            ctx.writeAndFlush(tooLarge())
-                    .addListener(rest ? ChannelFutureListener.CLOSE_ON_FAILURE : ChannelFutureListener.CLOSE);
+            boolean bodyFollows = HttpUtil.isKeepAlive(oversized) && !(oversized instanceof FullHttpMessage);
+            ctx.writeAndFlush(tooLargeResponse())
+                    .addListener(bodyFollows ? ChannelFutureListener.CLOSE_ON_FAILURE : ChannelFutureListener.CLOSE);
         }
 
-        private FullHttpResponse tooLarge() {
-            return Refusal.of(
+        private FullHttpResponse tooLargeResponse() {
+            return ErrorResponse.of(
                     HttpResponseStatus.REQUEST_ENTITY_TOO_LARGE,
                     "TooManyBytesError",
-                    String.format("the request is too large; at most %,d bytes are read", maxContentLength()));
+                    String.format("the request is too large; at most %,d bytes are accepted", maxContentLength()));
         }
     }
 }

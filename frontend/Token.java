@@ -8,24 +8,24 @@ import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 
-/** The token that requests must carry, if any. What is kept of it is its digest. */
+/** The bearer token that requests must carry, if any. Only its digest is kept in memory. */
 public final class Token {
 
-    /** As this process was told where it is. */
-    public static final Token ASKED_FOR = fromFile(System.getProperty("mnist.token.file"));
+    /** The token of the file that the system property names; serving/torchserve.py sets it. */
+    public static final Token REQUIRED = fromFile(System.getProperty("mnist.token.file"));
 
-    public static final String MISSING = "this server asks for a token: the header 'Authorization: Bearer TOKEN'";
+    public static final String MISSING = "this server requires a token: the header 'Authorization: Bearer TOKEN'";
 
     private static final String SCHEME = "Bearer ";
 
-    /** Null where no token is asked for. */
+    /** Null if no token is required. */
     private final byte[] digest;
 
     private Token(byte[] digest) {
         this.digest = digest;
     }
 
-    /** The token of a file; without a file, none is asked for. A file without a token stops the server's answers. */
+    /** Reads a token file; without a path, no token is required. Throws if the file holds no token. */
     private static Token fromFile(String path) {
         if (path == null) {
             return new Token(null);
@@ -41,8 +41,8 @@ public final class Token {
         }
     }
 
-    /** Whether an Authorization header, null where there is none, has it; in the same time wherever it differs. */
-    public boolean isIn(String authorization) {
+    /** Whether an Authorization header (null if absent) carries this token; compares in constant time. */
+    public boolean matches(String authorization) {
         if (digest == null) {
             return true;
         }

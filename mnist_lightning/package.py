@@ -1,9 +1,9 @@
-"""Archive the best run's checkpoint as model_store/mnist.mar, ready for TorchServe, and describe it in mnist.json.
+"""Archive a run's best checkpoint as model_store/mnist.mar for TorchServe, and describe it in mnist.json.
 
 python -m mnist_lightning.package                     # the champion
 python -m mnist_lightning.package --run RUN_ID
-python -m mnist_lightning.package --comparison NAME   # choose the champion of a comparison that machines share
-python -m mnist_lightning.package --parts build       # also copy what goes into the archive to build/
+python -m mnist_lightning.package --comparison NAME   # promote the best run of a shared comparison
+python -m mnist_lightning.package --parts build       # also copy the archive's content to build/
 """
 
 import argparse
@@ -12,7 +12,9 @@ from pathlib import Path
 
 from mnist_lightning.packaging import promotion
 from mnist_lightning.packaging.archiver import PackagingError
-from mnist_lightning.tracking import runs
+from mnist_lightning.tracking import registry, runs
+from mnist_lightning.tracking.runs import TrackingError
+from mnist_lightning.training.recipe_yaml import RecipeError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,8 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.comparison:
             promotion.promote_shared(options.comparison, options.store, options.parts)
         else:
-            print(promotion.archive_run(options.run or runs.champion(), options.store, options.parts))
-    except (runs.TrackingError, PackagingError) as error:
+            print(promotion.archive_run(options.run or registry.champion(), options.store, options.parts))
+    except (TrackingError, PackagingError, RecipeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -35,10 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mnist_lightning.package", description=__doc__.splitlines()[0])
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--run", metavar="RUN_ID", help="archive this run's best checkpoint, not the champion's")
-    which.add_argument("--comparison", metavar="NAME", help="make the best of this comparison the champion first")
+    which.add_argument("--run", metavar="RUN_ID", help="archive this run instead of the champion")
+    which.add_argument("--comparison", metavar="NAME", help="first make the best run of this comparison the champion")
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="folder of the archive (%(default)s)")
-    parser.add_argument("--parts", type=Path, metavar="DIR", help="also copy the archive's parts to DIR")
+    parser.add_argument("--parts", type=Path, metavar="DIR", help="also copy the archive's content to DIR")
     return parser
 
 

@@ -1,1 +1,1 @@
-"""The same network and the same preprocessing behind other servers, each as its documentation would have it."""
+"""The same network and preprocessing behind other servers, each set up as its documentation recommends."""

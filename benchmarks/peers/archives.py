@@ -1,48 +1,50 @@
-"""Archives of the other handlers.
+"""Build the archives of the other handlers.
 
-python -m benchmarks.peers.archives classic FOLDER PORT    # and a configuration of nothing but the ports
+python -m benchmarks.peers.archives classic FOLDER PORT    # and a configuration with ports only
 python -m benchmarks.peers.archives empty FOLDER
 """
 
-import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import torch
 
-from benchmarks.peers.reader import ARCHIVE
+from benchmarks.peers.predictor import default_archive
 from mnist_lightning.common.constants import WEIGHTS
-from mnist_lightning.common.paths import PACKAGE
+from mnist_lightning.common.paths import resource
+from mnist_lightning.models import archive
 from mnist_lightning.serving import config
 
 HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Make one."""
+    """Build one archive."""
     kind, folder = sys.argv[1], Path(sys.argv[2])
-    with zipfile.ZipFile(os.environ[ARCHIVE]) as champion:
-        weights = champion.extract(WEIGHTS, folder)
-    ten = {name: value for name, value in torch.load(weights, weights_only=True).items() if "judge." not in name}
-    torch.save(ten, weights)
-    parts = {
-        "classic": ["--model-file", HERE / "classic_model.py", "--serialized-file", weights],
-        "empty": ["--config-file", PACKAGE.parent / "config/model-config.yaml"],
-    }
     command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", "mnist", "--version", "1.0"]
-    command += ["--handler", HERE / f"{kind}_handler.py", *parts[kind], "--export-path", folder, "--force"]
-    subprocess.run(command, check=True)
+    command += ["--handler", str(HERE / f"{kind}_handler.py"), "--export-path", str(folder), "--force"]
     if kind == "classic":
-        ports_only(folder, int(sys.argv[3]))
+        command += ["--model-file", str(HERE / "classic_model.py"), "--serialized-file", str(save_classifier(folder))]
+        write_ports(folder, int(sys.argv[3]))
+    else:
+        command += ["--config-file", str(resource("config/model-config.yaml"))]
+    subprocess.run(command, check=True)
 
 
-def ports_only(folder: Path, port: int) -> None:
-    """Ours without anything that makes it faster or slower: where it listens."""
+def save_classifier(folder: Path) -> Path:
+    """Save the state_dict of the archive's network without its out-of-distribution head."""
+    network, path = archive.load_network(default_archive()), folder / WEIGHTS
+    network.ood_head = None
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def write_ports(folder: Path, port: int) -> None:
+    """Write a config.properties with the ports alone; all other settings stay TorchServe's defaults."""
     path = config.write_config(folder, folder, port)
-    kept = [line for line in path.read_text().splitlines() if line.partition("=")[0].endswith(("_address", "_port"))]
-    path.write_text("\n".join(kept) + "\n")
+    ports = [line for line in path.read_text().splitlines() if line.partition("=")[0].endswith(("_address", "_port"))]
+    path.write_text("\n".join(ports) + "\n")
 
 
 if __name__ == "__main__":

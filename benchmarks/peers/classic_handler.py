@@ -1,21 +1,22 @@
-"""TorchServe as it comes: a handler on its own base class, one item at a time."""
+"""TorchServe's default: a handler derived from its base class, which gets one request at a time."""
 
 from typing import Any
 
 import torch
 from ts.torch_handler.base_handler import BaseHandler
 
-from benchmarks.peers.reader import Answer, answers, batch
+from benchmarks.peers.predictor import Answer, format_answers, stack_images
 from mnist_lightning.preprocessing.normalize import from_bytes
 
 
-class ClassicHandler(BaseHandler):
+class ClassicHandler(BaseHandler):  # type: ignore[misc]
     """The base class loads the network and runs it."""
 
     def preprocess(self, data: list[dict[str, Any]]) -> torch.Tensor:
-        """Requests -> (B, 1, 28, 28)."""
-        return batch([from_bytes(bytes(row.get("data") or row.get("body"))) for row in data]).to(self.device)
+        """Requests -> images (B, 1, 28, 28)."""
+        contents = [bytes(request.get("data") or request["body"]) for request in data]
+        return stack_images([from_bytes(content) for content in contents]).to(self.device)
 
     def postprocess(self, data: torch.Tensor) -> list[Answer]:
         """Logits (B, 10) -> answers."""
-        return answers(data)
+        return format_answers(data)

@@ -1,4 +1,4 @@
-"""TorchServe's ceiling: no handler can answer faster than one that does nothing."""
+"""An upper bound for TorchServe's throughput: a handler that does nothing."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ ANSWER = b'{"prediction": 0, "confidence": 0.0, "probabilities": []}'
 
 
 class EmptyHandler:
-    """The same answer to everything."""
+    """Gives the same answer to every request."""
 
     def initialize(self, context: Any) -> None:
-        """Nothing to load."""
+        """Load nothing."""
 
     def handle(self, data: list[Any], context: Any) -> list[bytes]:
-        """Nothing to read."""
+        """Answer without reading the requests."""
         return [ANSWER] * len(data)

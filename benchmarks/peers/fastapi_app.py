@@ -1,4 +1,4 @@
-"""FastAPI on uvicorn; as its documentation advises for work that blocks, the endpoint runs in the thread pool.
+"""FastAPI on uvicorn; the endpoint runs in the thread pool, as its documentation recommends for blocking work.
 
 uvicorn --workers 2 --factory benchmarks.peers.fastapi_app:create_app
 """
@@ -7,21 +7,21 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
-from benchmarks.peers.reader import Answer, Reader
+from benchmarks.peers.predictor import Answer, Predictor
 
 
-async def content(request: Request) -> bytes:
-    """The raw body."""
+async def read_body(request: Request) -> bytes:
+    """The raw body of a request."""
     return await request.body()
 
 
 def create_app() -> FastAPI:
-    """The application, with a network of its own in each worker."""
+    """The application; each worker has its own network."""
     app = FastAPI()
-    reader = Reader()
+    predictor = Predictor()
 
     @app.post("/predict")
-    def predict(picture: Annotated[bytes, Depends(content)]) -> Answer:
-        return reader.read([picture])[0]
+    def predict(picture: Annotated[bytes, Depends(read_body)]) -> Answer:
+        return predictor.predict_files([picture])[0]
 
     return app

@@ -1,20 +1,20 @@
-"""Flask behind gunicorn: how a model is put online in most tutorials.
+"""Flask behind gunicorn, the setup of most tutorials.
 
 gunicorn --workers 2 'benchmarks.peers.flask_app:create_app()'
 """
 
 from flask import Flask, request
 
-from benchmarks.peers.reader import Answer, Reader
+from benchmarks.peers.predictor import Answer, Predictor
 
 
 def create_app() -> Flask:
-    """The application, with a network of its own in each worker."""
+    """The application; each worker has its own network."""
     app = Flask(__name__)
-    reader = Reader()
+    predictor = Predictor()
 
     @app.post("/predict")
     def predict() -> Answer:
-        return reader.read([request.get_data()])[0]
+        return predictor.predict_files([request.get_data()])[0]
 
     return app

@@ -1,53 +1,54 @@
-"""LitServe with batching, two workers.
+"""LitServe with batching.
 
-python -m benchmarks.peers.litserve_app PORT
+python -m benchmarks.peers.litserve_app PORT WORKERS
 """
 
 import base64
 import sys
 from collections.abc import Sequence
 
-import litserve
-import numpy as np
+import litserve  # type: ignore[import-not-found]
 import torch
 
-from benchmarks.peers.reader import Answer, Reader, batch
-from mnist_lightning.preprocessing.normalize import from_bytes
+from benchmarks.peers.predictor import Answer, Predictor, stack_images
+from mnist_lightning.common.constants import LOOPBACK
+from mnist_lightning.preprocessing.normalize import Floats, from_bytes
 
 
-class DigitAPI(litserve.LitAPI):
-    """JSON {"image": base64} -> the answer."""
+class DigitAPI(litserve.LitAPI):  # type: ignore[misc]
+    """Answers {"image": base64}."""
 
     def setup(self, device: str) -> None:
-        """One network a worker."""
-        self.reader = Reader()
+        """Load a network for each worker."""
+        self.predictor = Predictor()
 
-    def decode_request(self, request: dict[str, str]) -> np.ndarray:
-        """One request -> (28, 28)."""
+    def decode_request(self, request: dict[str, str]) -> Floats:
+        """A request -> (28, 28)."""
         return from_bytes(base64.b64decode(request["image"]))
 
-    def batch(self, inputs: Sequence[np.ndarray]) -> torch.Tensor:
-        """B of them -> (B, 1, 28, 28)."""
-        return batch(inputs)
+    def batch(self, inputs: Sequence[Floats]) -> torch.Tensor:
+        """B images (28, 28) -> (B, 1, 28, 28)."""
+        return stack_images(inputs)
 
     def predict(self, x: torch.Tensor) -> list[Answer]:
-        """A batch -> its answers."""
-        return self.reader.infer(x)
+        """(B, 1, 28, 28) -> B answers."""
+        return self.predictor.predict(x)
 
     def unbatch(self, output: list[Answer]) -> list[Answer]:
-        """The answers are apart already."""
+        """The answers are separate already."""
         return output
 
     def encode_response(self, output: Answer) -> Answer:
-        """The answer is JSON already."""
+        """The answer can be encoded as JSON already."""
         return output
 
 
 def main() -> None:
     """Serve."""
+    port, workers = map(int, sys.argv[1:])
     api = DigitAPI(max_batch_size=32, batch_timeout=0.001)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=2)
-    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers)
+    server.run(host=LOOPBACK, port=port, generate_client_file=False)
 
 
 if __name__ == "__main__":

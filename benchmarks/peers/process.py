@@ -1,4 +1,4 @@
-"""A peer as processes of ours: started, waited for, held to the right answers, stopped with all that it started."""
+"""Run a peer: start it, wait for it, compare its answers with the network's, and stop all of its processes."""
 
 import contextlib
 import importlib.util
@@ -16,15 +16,18 @@ from pathlib import Path
 import psutil
 import requests
 
-from benchmarks.peers.reader import ARCHIVE
+from benchmarks.peers.predictor import ARCHIVE_VARIABLE
 from benchmarks.peers.registry import Peer
+from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.common.paths import PACKAGE
-from mnist_lightning.loadtest import measure
 from mnist_lightning.loadtest.generators import Target
+from mnist_lightning.loadtest.measure import process_tree
 from mnist_lightning.serving import torchserve
 
-START_SECONDS, STOP_SECONDS, GONE_SECONDS = 120, 10, 2
-LOG_LINES = 12  # of a peer that failed
+WORKERS = 2  # one for each core of the machine that the documentation's figures come from
+START_TIMEOUT, STOP_TIMEOUT, EXIT_TIMEOUT = 120, 10, 2  # seconds
+POLL_SECONDS, REQUEST_TIMEOUT = 0.2, 30
+LOG_LINES = 12  # shown if a peer fails
 
 
 class PeerError(RuntimeError):
@@ -32,35 +35,51 @@ class PeerError(RuntimeError):
 
 
 @contextlib.contextmanager
-def running(peer: Peer, store: Path, pictures: list[bytes], digits: Sequence[int]) -> Iterator[tuple[Target, int]]:
-    """The peer's target and process id, once it read each of the pictures as the network does: as one of `digits`.
+def running(
+    peer: Peer, store: Path, pictures: list[bytes], digits: Sequence[int], workers: int = WORKERS
+) -> Iterator[tuple[Target, int]]:
+    """Run a peer with the archive of `store` while the block runs.
 
-    Raises PeerError.
+    Yields its target and process id as soon as it classifies each of the `pictures` as the digit expected. `workers`
+    is the number of processes of those peers that this project configures; the others choose it themselves.
+
+    Raises:
+        PeerError: a package is missing, the peer does not start, or an answer differs.
     """
     if missing := [name for name in peer.needs if importlib.util.find_spec(name) is None]:
         raise PeerError(f"{', '.join(missing)} not installed: pip install -r benchmarks/requirements-peers.txt")
     with tempfile.TemporaryDirectory(prefix="mnist-peer-", ignore_cleanup_errors=True) as folder:
         log, port = Path(folder, "log"), torchserve.free_port()
-        places = {"python": sys.executable, "store": store.resolve(), "folder": folder, "port": port}
-        *first, last = [shlex.split(command.format(**places)) for command in peer.commands]
+        values = {"python": sys.executable, "store": store.resolve(), "folder": folder, "port": port}
+        values["workers"] = workers
+        *preparations, server = [shlex.split(command.format(**values)) for command in peer.commands]
+        environment = _environment(folder, store)
         with log.open("wb") as output:
-            settings = {"cwd": folder, "env": _environment(folder, store), "stdout": output, "stderr": output}
-            for command in first:
-                if subprocess.run(command, check=False, **settings).returncode:
-                    raise PeerError(f"could not be prepared:\n{_last_lines(log)}")
-            process = subprocess.Popen(last, stdin=subprocess.DEVNULL, start_new_session=True, **settings)
+            for command in preparations:
+                done = subprocess.run(command, cwd=folder, env=environment, stdout=output, stderr=output, check=False)
+                if done.returncode:
+                    raise PeerError(f"preparation failed:\n{_last_lines(log)}")
+            process = subprocess.Popen(
+                server,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         try:
             target = peer.target(port, pictures)
-            _wait(target, process, log)
-            if peer.reads:
-                _hold_to(digits, target)
+            _wait_until_ready(target, process, log)
+            if peer.classifies:
+                _check_answers(target, digits)
             yield target, process.pid
         finally:
             _stop(process)
 
 
 def _environment(folder: str, store: Path) -> dict[str, str]:
-    """One thread a worker, as each of the two cores has one; nothing sent home, nothing written elsewhere."""
+    """One thread per worker, since there is a worker for each core; no telemetry; files in `folder` only."""
     return {
         **os.environ,
         "PYTHONPATH": str(PACKAGE.parent),
@@ -68,7 +87,7 @@ def _environment(folder: str, store: Path) -> dict[str, str]:
         "JAVA_HOME": str(torchserve.java_home()),
         "TMPDIR": folder,
         "OMP_NUM_THREADS": "1",
-        ARCHIVE: str((store / "mnist.mar").resolve()),
+        ARCHIVE_VARIABLE: str((store / ARCHIVE).resolve()),
         "BENTOML_HOME": folder,
         "BENTOML_DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -76,43 +95,43 @@ def _environment(folder: str, store: Path) -> dict[str, str]:
     }
 
 
-def _wait(target: Target, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Return once a picture was answered."""
-    deadline = time.monotonic() + START_SECONDS
+def _wait_until_ready(target: Target, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Return after the first successful answer."""
+    deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(requests.RequestException):
             if _post(target, target.bodies[0]).ok:
                 return
-        time.sleep(0.2)
-    ended = "ended" if process.poll() is not None else f"gave no answer within {START_SECONDS} s"
-    raise PeerError(f"{ended}:\n{_last_lines(log)}")
+        time.sleep(POLL_SECONDS)
+    reason = "the server exited" if process.poll() is not None else f"no answer within {START_TIMEOUT} s"
+    raise PeerError(f"{reason}:\n{_last_lines(log)}")
 
 
-def _hold_to(digits: Sequence[int], target: Target) -> None:
+def _check_answers(target: Target, digits: Sequence[int]) -> None:
     for body, digit in zip(target.bodies, digits, strict=True):
         answer = _post(target, body)
         found = re.search(r'"prediction":\s*(\d)', answer.text)
         if not answer.ok or found is None or int(found[1]) != digit:
-            raise PeerError(f"answered {answer.status_code} and not {digit}: {answer.text[:200]}")
+            raise PeerError(f"answered {answer.status_code}, but not {digit}: {answer.text[:200]}")
 
 
 def _post(target: Target, body: bytes) -> requests.Response:
-    return requests.post(target.url, body, headers=target.headers, timeout=30)
+    return requests.post(target.url, body, headers=target.headers, timeout=REQUEST_TIMEOUT)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ask it to end; then end whatever it leaves of its family and its process group."""
-    family = measure.family(process.pid)
+    """Terminate the server, then kill the processes that it leaves behind."""
+    descendants = process_tree(process.pid)
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    for member in family:
+        process.wait(STOP_TIMEOUT)
+    for descendant in descendants:
         with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
+            descendant.kill()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    psutil.wait_procs(family, GONE_SECONDS)  # so that the next one finds the machine to itself
+    psutil.wait_procs(descendants, EXIT_TIMEOUT)  # otherwise they would compete with the next peer
 
 
 def _last_lines(log: Path) -> str:

@@ -1,47 +1,47 @@
-"""The servers that are compared: what they need, how they are started, where and what they are asked."""
+"""The servers to compare: the packages they need, the commands that start them, and the requests they take."""
 
 import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from mnist_lightning.common.constants import LOOPBACK
 from mnist_lightning.loadtest.generators import Target
 
-OURS = "ours"
-OURS_PATH = "/predictions/mnist"
+THIS_PROJECT = "mnist-lightning"
+TORCHSERVE_PATH = "/predictions/mnist"
+SERVE = "{python} -m mnist_lightning.serve --port {port} --store"
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A server. In its commands {python}, {store}, {folder} and {port} are filled in; the last one serves."""
+    """A server.
+
+    In its commands, {python}, {store}, {folder}, {port} and {workers} are replaced; the last command is the server.
+    """
 
     commands: tuple[str, ...]
     path: str = "/predict"
-    needs: tuple[str, ...] = ()  # packages, by the names that they are imported by
-    envelope: Callable[[str], object] | None = None  # a picture in base64 -> the JSON to post; None posts its bytes
-    reads: bool = True  # and not only answers
+    needs: tuple[str, ...] = ()  # modules of the packages that have to be installed
+    envelope: Callable[[str], object] | None = None  # picture in base64 -> JSON to post; None: the file is posted
+    classifies: bool = True  # False: the answer does not depend on the picture
 
     def target(self, port: int, pictures: list[bytes]) -> Target:
-        """Where it is asked, and what."""
-        url = f"http://127.0.0.1:{port}{self.path}"
+        """The URL and the bodies to post."""
+        url = f"http://{LOOPBACK}:{port}{self.path}"
         if self.envelope is None:
             return Target(url, pictures)
         wrapped = [self.envelope(base64.b64encode(picture).decode()) for picture in pictures]
-        return Target(url, [json.dumps(one).encode() for one in wrapped], "application/json")
+        return Target(url, [json.dumps(body).encode() for body in wrapped], "application/json")
 
 
 PEERS: Mapping[str, Peer] = {
-    OURS: Peer(("{python} -m mnist_lightning.serve --port {port} --store {store}",), OURS_PATH),
-    "ours-latency": Peer(
-        ("{python} -m mnist_lightning.serve --port {port} --store {store} --profile latency",), OURS_PATH
-    ),
+    THIS_PROJECT: Peer((f"{SERVE} {{store}}",), TORCHSERVE_PATH),
+    "mnist-lightning-latency": Peer((f"{SERVE} {{store}} --profile latency",), TORCHSERVE_PATH),
     "empty-handler": Peer(
-        (
-            "{python} -m benchmarks.peers.archives empty {folder}",
-            "{python} -m mnist_lightning.serve --port {port} --store {folder}",
-        ),
-        OURS_PATH,
-        reads=False,
+        ("{python} -m benchmarks.peers.archives empty {folder}", f"{SERVE} {{folder}}"),
+        TORCHSERVE_PATH,
+        classifies=False,
     ),
     "torchserve": Peer(
         (
@@ -49,21 +49,21 @@ PEERS: Mapping[str, Peer] = {
             "{python} -m ts.model_server --start --foreground --ncs --disable-token-auth --model-store {folder} "
             "--models mnist=mnist.mar --ts-config {folder}/config.properties",
         ),
-        OURS_PATH,
+        TORCHSERVE_PATH,
     ),
     "flask": Peer(
-        ("{python} -m gunicorn --workers 2 --bind 127.0.0.1:{port} benchmarks.peers.flask_app:create_app()",),
+        ("{python} -m gunicorn --workers {workers} --bind 127.0.0.1:{port} benchmarks.peers.flask_app:create_app()",),
         needs=("flask", "gunicorn"),
     ),
     "fastapi": Peer(
         (
-            "{python} -m uvicorn --workers 2 --port {port} --log-level warning "
+            "{python} -m uvicorn --workers {workers} --port {port} --log-level warning "
             "--factory benchmarks.peers.fastapi_app:create_app",
         ),
         needs=("fastapi", "uvicorn"),
     ),
     "litserve": Peer(
-        ("{python} -m benchmarks.peers.litserve_app {port}",),
+        ("{python} -m benchmarks.peers.litserve_app {port} {workers}",),
         needs=("litserve",),
         envelope=lambda image: {"image": image},
     ),
@@ -76,7 +76,7 @@ PEERS: Mapping[str, Peer] = {
         (
             "{python} -m benchmarks.peers.mlflow_model {folder}/model",
             "{python} -m mlflow models serve --model-uri {folder}/model --env-manager local --host 127.0.0.1 "
-            "--port {port} --workers 2",
+            "--port {port} --workers {workers}",
         ),
         "/invocations",
         needs=("mlflow",),

@@ -1,5 +1,5 @@
-"""Ask a running server which digits pictures show."""
+"""Client of a running server: classify pictures of digits over HTTP."""
 
-from mnist_lightning.client.api import DEFAULT_URL, ClientError, ask
+from mnist_lightning.client.api import DEFAULT_URL, TOKEN_HELP, ClientError, ServerUnreachableError, ask
 
-__all__ = ["DEFAULT_URL", "ClientError", "ask"]
+__all__ = ["DEFAULT_URL", "TOKEN_HELP", "ClientError", "ServerUnreachableError", "ask"]

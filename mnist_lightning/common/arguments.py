@@ -1,10 +1,10 @@
-"""What several verbs' flags take."""
+"""Types for command-line flags."""
 
 import argparse
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 up, as a flag's type."""
+def positive_int(text: str) -> int:
+    """Parse an integer of at least 1. Raises argparse.ArgumentTypeError."""
     if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
     return int(text)

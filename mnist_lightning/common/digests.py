@@ -1,8 +1,8 @@
-"""Short names for contents."""
+"""Short identifiers of file contents."""
 
 import hashlib
 
 
 def short_digest(content: bytes) -> str:
-    """The first twelve hexadecimal digits of a content's SHA-256."""
+    """The first twelve hexadecimal digits of the content's SHA-256."""
     return hashlib.sha256(content).hexdigest()[:12]

@@ -1,41 +1,47 @@
-"""The bearer token that a server may ask for: read from a file or the environment, never from a command line."""
+"""The bearer token of a server. It is read from a file or from the environment, never from a command line."""
 
 import os
 from pathlib import Path
 
-FILE, VARIABLE = "MNIST_TOKEN_FILE", "MNIST_TOKEN"  # of the environment
-SHORTEST = 16  # characters; `openssl rand -hex 32` makes 64
+TOKEN_FILE_VARIABLE, TOKEN_VARIABLE = "MNIST_TOKEN_FILE", "MNIST_TOKEN"  # environment variables
+MIN_LENGTH = 16  # characters; `openssl rand -hex 32` prints 64
 
 
 class TokenError(RuntimeError):
-    """There is no token to be had; the message says what to do."""
+    """The token cannot be read or is not valid. The message never contains the token."""
 
 
-def read(path: Path) -> str:
-    """A file's token: one line without spaces. Raises TokenError, whose message leaves it out."""
+def read_token(path: Path) -> str:
+    """Read a token from a file of one line without spaces. Raises TokenError."""
     try:
         token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TokenError(f"{path}: the token cannot be read: {getattr(error, 'strerror', None) or 'no text'}") from None
-    if len(token) < SHORTEST or not (token.isprintable() and len(token.split()) == 1):
+    except OSError as error:
+        raise TokenError(f"{path}: the token cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise TokenError(f"{path}: the token is not ASCII text") from None
+    if len(token) < MIN_LENGTH or not (token.isprintable() and len(token.split()) == 1):
         raise TokenError(
-            f"{path} holds no token: one line of {SHORTEST} letters or more, as by: openssl rand -hex 32 > {path}"
+            f"{path} does not hold a token, which is one line of at least {MIN_LENGTH} characters without spaces; "
+            f"create one with: openssl rand -hex 32 > {path}"
         )
     return token
 
 
 def default_file() -> Path | None:
-    """The file that the environment names."""
-    return Path(os.environ[FILE]) if os.environ.get(FILE) else None
+    """The file that the environment names, or None."""
+    return Path(os.environ[TOKEN_FILE_VARIABLE]) if os.environ.get(TOKEN_FILE_VARIABLE) else None
 
 
-def chosen(path: Path | None = None) -> str | None:
-    """The token of a client: the file's, else the environment's; None for none. Raises TokenError."""
+def resolve_token(path: Path | None = None) -> str | None:
+    """A client's token: from `path`, the environment's file or the environment; None if none is set.
+
+    Raises TokenError.
+    """
     if found := path or default_file():
-        return read(found)
-    return os.environ.get(VARIABLE) or None
+        return read_token(found)
+    return os.environ.get(TOKEN_VARIABLE) or None
 
 
-def headers(token: str | None) -> dict[str, str]:
-    """What a request with the token says of it."""
+def auth_headers(token: str | None) -> dict[str, str]:
+    """The HTTP headers that carry the token."""
     return {"Authorization": f"Bearer {token}"} if token else {}

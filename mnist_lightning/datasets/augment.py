@@ -1,78 +1,91 @@
-"""Training pictures as other hands, pens and cameras would have made them; by batch, each picture its own way.
+"""Augmentation of training batches: regional variants, stroke width, affine and elastic maps, corruptions.
 
-Every step takes and gives (B, 1, 28, 28) floats in [0, 1], white ink on black. Batches come shuffled, so a step
-that is meant for a part of the pictures simply takes the first of them.
+Every step takes and returns (B, 1, 28, 28) floats in [0, 1], white ink on black. Each image has its own random
+parameters, and each step chooses its images independently of the other steps.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 
-from mnist_lightning.datasets.corruptions import DAMAGE
-from mnist_lightning.datasets.raster import SIDE, Images, affine, each
-from mnist_lightning.datasets.variants import habits
+from mnist_lightning.common.validation import check_between
+from mnist_lightning.datasets.corruptions import CORRUPTIONS
+from mnist_lightning.datasets.raster import (
+    SIDE,
+    Images,
+    apply_to_subsets,
+    random_affine,
+    random_subsets,
+    uniform_per_image,
+)
+from mnist_lightning.datasets.variants import add_regional_variants
 
-MOVES = {"degrees": 10.0, "stretch": 0.1, "slant": 0.15, "pixels": 1.6}
-BEND = 0.7  # pixels
-KNOTS = 5  # a side, of the field that bends a picture
+AFFINE_BOUNDS = {"degrees": 10.0, "stretch": 0.1, "slant": 0.15, "pixels": 1.6}
+ELASTIC_SIGMA = 0.7  # pixels, of each control point's displacement
+CONTROL_POINTS = 5  # along each side, of the displacement field
+STRENGTH_LIMITS = {"regional_variants": 1.0, "stroke_width": 0.5, "affine": 2.0, "corruption": 1.0}
 
 
 @dataclass
 class Augmentation:
-    """How far training pictures are taken from MNIST's own; at 0 a step is left out."""
+    """Strength of each augmentation step; 0 turns a step off."""
 
-    habits: float = 1.0
-    """Habits of writing of other countries: part of their full shares, in [0, 1]."""
-    pens: float = 0.3
-    """Part of the pictures with a wider pen, and as many with a finer one, in [0, 0.5]."""
-    moves: float = 1.0
-    """Turning, stretching, slanting, shifting and bending: part of their full bounds, in [0, 2]."""
-    damage: float = 0.2
-    """Part of the pictures damaged by noise, blur, lines and the like, in [0, 1]."""
+    regional_variants: float = 1.0
+    """Digits as written in other countries: fraction of the usual share of images, in [0, 1]."""
+    stroke_width: float = 0.3
+    """Fraction of the images with wider strokes, and as many with thinner ones, in [0, 0.5]."""
+    affine: float = 1.0
+    """Rotation, scaling, shear, shift and elastic deformation: fraction of the usual bounds, in [0, 2]."""
+    corruption: float = 0.2
+    """Fraction of the images corrupted by noise, blur, lines and the like, in [0, 1]."""
 
     def __post_init__(self) -> None:
-        for name, most in {"habits": 1, "pens": 0.5, "moves": 2, "damage": 1}.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"augmentation.{name} is {getattr(self, name)}; it must be from 0 to {most}")
+        for field in fields(self):
+            check_between(f"augmentation.{field.name}", getattr(self, field.name), STRENGTH_LIMITS[field.name])
 
     def __call__(self, images: Images, labels: torch.Tensor) -> Images:
-        """A batch's pictures, each changed in its own way; `labels` (B,) tell which habits a digit can have."""
-        images = habits(images, labels, self.habits) if self.habits else images
-        images = pen(images, self.pens) if self.pens else images
-        images = move(images, self.moves) if self.moves else images
-        return damage(images, self.damage)
+        """Augment a batch; the labels (B,) determine which regional variants a digit has."""
+        images = add_regional_variants(images, labels, self.regional_variants)
+        images = vary_stroke_width(images, self.stroke_width)
+        images = deform(images, self.affine)
+        return corrupt(images, self.corruption)
 
 
-def pen(images: Images, share: float = 0.3) -> Images:
-    """A wider pen for the first part of the batch, a finer one for the next, by up to about a pixel a side."""
-    count = int(share * len(images))
-    wide, fine, rest = images[:count], images[count : 2 * count], images[2 * count :]
-    wide = wide + each(count, 0, 0.9, images) * (F.max_pool2d(wide, 3, 1, 1) - wide)
-    fine = fine + each(count, 0, 0.7, images) * (-F.max_pool2d(-fine, 3, 1, 1) - fine)
-    return torch.cat([wide, fine, rest])
+def vary_stroke_width(images: Images, share: float = 0.3) -> Images:
+    """Widen the strokes of a random `share` of the images and thin those of as many others, by up to a pixel a side."""
+    return apply_to_subsets(images, (_widen, _thin), random_subsets(len(images), (share, share)))
 
 
-def move(images: Images, amount: float = 1.0) -> Images:
-    """Turned, stretched, slanted, shifted, and bent by a smooth random field of about 0.7 pixels, times `amount`."""
-    bounds = {name: bound * amount for name, bound in MOVES.items()}
-    grid = F.affine_grid(affine(images, **bounds), list(images.shape), align_corners=False)
-    knots = torch.randn(len(images), 2, KNOTS, KNOTS, device=images.device) * (BEND * amount / SIDE * 2)
-    smooth = _between_knots(images.device)
-    bend = (smooth @ knots @ smooth.T).permute(0, 2, 3, 1)  # bicubic, as two small products
-    return F.grid_sample(images, grid + bend, align_corners=False)
+def deform(images: Images, amount: float = 1.0) -> Images:
+    """Apply a random affine map and a smooth random displacement field; `amount` scales the bounds of both."""
+    if not amount:
+        return images
+    theta = random_affine(images, **{name: bound * amount for name, bound in AFFINE_BOUNDS.items()})
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    points = torch.randn(len(images), 2, CONTROL_POINTS, CONTROL_POINTS, device=images.device)
+    weights = _bicubic_weights(images.device)
+    displacement = weights @ points @ weights.T * (ELASTIC_SIGMA * amount / SIDE * 2)  # bicubic interpolation
+    return F.grid_sample(images, grid + displacement.permute(0, 2, 3, 1), align_corners=False)
+
+
+def corrupt(images: Images, share: float = 0.2) -> Images:
+    """Corrupt a random `share` of the images, each by one of CORRUPTIONS."""
+    subsets = random_subsets(len(images), [share / len(CORRUPTIONS)] * len(CORRUPTIONS))
+    return apply_to_subsets(images, CORRUPTIONS, subsets)
+
+
+def _widen(images: Images) -> Images:
+    return images + uniform_per_image(len(images), 0, 0.9, images) * (F.max_pool2d(images, 3, 1, 1) - images)
+
+
+def _thin(images: Images) -> Images:
+    return images + uniform_per_image(len(images), 0, 0.7, images) * (-F.max_pool2d(-images, 3, 1, 1) - images)
 
 
 @functools.cache
-def _between_knots(device: torch.device) -> torch.Tensor:
-    """The (28, 5) weights by which bicubic interpolation makes 28 values of 5 knots."""
-    one = torch.eye(KNOTS, device=device)[None, None]
-    return F.interpolate(one, size=(SIDE, KNOTS), mode="bicubic", align_corners=True)[0, 0]
-
-
-def damage(images: Images, share: float = 0.2) -> Images:
-    """Each kind of damage on its own few pictures; 1 - `share` of the batch stays whole."""
-    count = round(share * len(images) / len(DAMAGE))  # pictures for each kind
-    damaged = [kind(images[i * count : (i + 1) * count]) for i, kind in enumerate(DAMAGE)] if count else []
-    return torch.cat([*damaged, images[count * len(DAMAGE) :]])
+def _bicubic_weights(device: torch.device) -> torch.Tensor:
+    """The (28, 5) weights of bicubic interpolation from 5 control points to 28 pixels."""
+    identity = torch.eye(CONTROL_POINTS, device=device)[None, None]
+    return F.interpolate(identity, size=(SIDE, CONTROL_POINTS), mode="bicubic", align_corners=True)[0, 0]

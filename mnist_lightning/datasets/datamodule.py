@@ -1,111 +1,95 @@
-"""MNIST as tensors in memory, handed out and augmented by batch."""
+"""MNIST for Lightning: whole batches are indexed from tensors in memory and augmented at once."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import lightning as L
 import torch
-from sklearn.model_selection import train_test_split
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
-from mnist_lightning.datasets import mnist
 from mnist_lightning.datasets.augment import Augmentation
+from mnist_lightning.datasets.splits import Batch, MnistSplits
 
-VALIDATION_IMAGES = 5_000
-SPLIT_SEED = 20_261_124  # one split for every run: runs are compared on the same 5,000 validation images
-EVALUATION_BATCH = 1_000
-
-Batch = tuple[torch.Tensor, torch.Tensor]  # images (B, 1, 28, 28), labels (B,)
+VALIDATION_BATCH = 1_000
 
 
 class MnistDataModule(L.LightningDataModule):
-    """55,000 training images and 5,000 for validation, stratified by digit; the official test set apart.
+    """Batches of one training.
 
     Args:
-        folder: where the four IDX files are or will be.
-        batch_size: training images in a step.
-        limit: use only so many training images, for a first look; None means all.
-        seed: the order in which training images come.
-        augment: what is done to each training batch; None stands for the usual.
-        calm: part of the epochs, the last ones, in which pictures are only moved, and half as far.
-        part: this process's number among those that train together, and how many they are.
+        splits: the images; data modules share them.
+        batch_size: training images in a step, of all processes together.
+        seed: determines the order of the training images.
+        augment: augmentation of the training batches.
+        finetune_fraction: fraction of the epochs, the last ones, with only half of the affine augmentation, in [0, 1).
+        rank: number of this process, from 0.
+        world_size: number of the processes that train together; each takes its share of every batch.
     """
 
     def __init__(
         self,
-        folder: Path,
+        splits: MnistSplits,
+        *,
         batch_size: int = 256,
-        limit: int | None = None,
         seed: int = 0,
         augment: Augmentation | None = None,
-        calm: float = 0.0,
-        part: tuple[int, int] = (0, 1),
+        finetune_fraction: float = 0.0,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         super().__init__()
-        self.folder, self.batch_size, self.limit, self.seed, self.part = folder, batch_size, limit, seed, part
-        self.augment = augment or Augmentation()
-        self.calmly, self.calm = Augmentation(habits=0, pens=0, moves=self.augment.moves / 2, damage=0), calm
-
-    def prepare_data(self) -> None:
-        """Fetch what is missing. Raises mnist.MnistUnavailableError."""
-        mnist.fetch(self.folder)
-
-    def setup(self, stage: str | None = None) -> None:
-        """Read the files once, whatever the stage."""
-        if hasattr(self, "training"):
-            return
-        images, labels = mnist.load(self.folder, train=True)
-        chosen, held_out = train_test_split(
-            range(len(labels)), test_size=VALIDATION_IMAGES, stratify=labels, random_state=SPLIT_SEED
-        )
-        self.training: Batch = (images[chosen][: self.limit], labels[chosen][: self.limit])
-        self.validation: Batch = (images[held_out], labels[held_out])
-        self.test: Batch = mnist.load(self.folder, train=False)
+        self.splits, self.rank, self.world_size = splits, rank, world_size
+        self.sampler = ShuffledBatchSampler(len(splits.training[1]), batch_size, seed, rank, world_size)
+        self.augment, self.finetune_fraction = augment or Augmentation(), finetune_fraction
+        self.finetune_augment = Augmentation(0, 0, self.augment.affine / 2, 0)
 
     def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
-        """Shuffled batches, this process's part of each; a last batch that is not full is left out."""
-        return _by_batch(self.training, ShuffledBatches(len(self.training[1]), self.batch_size, self.seed, self.part))
+        """This process's share of the shuffled training batches; the last batch is dropped unless it is full."""
+        return _batch_loader(self.splits.training, self.sampler)
 
     def val_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
-        """This process's part of the validation images in large batches, as they are."""
-        first, step = self.part
-        order = range(first, len(self.validation[1]), step)
-        return _by_batch(self.validation, BatchSampler(order, EVALUATION_BATCH, drop_last=False))
+        """This process's share of the validation images, in large batches."""
+        indices = range(self.rank, len(self.splits.validation[1]), self.world_size)
+        return _batch_loader(self.splits.validation, BatchSampler(indices, VALIDATION_BATCH, drop_last=False))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Bytes to floats in [0, 1] on whatever device the batch is by now; augmented in training."""
+        """Convert uint8 images to floats in [0, 1] on the batch's device; in training, augment them."""
         images, labels = batch
-        pictures = images.float() / 255
+        images = images.float() / 255
         if self.trainer is not None and self.trainer.training:
-            ending = self.trainer.current_epoch >= round((self.trainer.max_epochs or 0) * (1 - self.calm))
-            pictures = (self.calmly if ending else self.augment)(pictures, labels)
-        return pictures.contiguous(memory_format=torch.channels_last), labels
+            images = self._augmentation(self.trainer)(images, labels)
+        return images.contiguous(memory_format=torch.channels_last), labels
+
+    def _augmentation(self, trainer: L.Trainer) -> Augmentation:
+        first_finetuning_epoch = round((trainer.max_epochs or 0) * (1 - self.finetune_fraction))
+        return self.finetune_augment if trainer.current_epoch >= first_finetuning_epoch else self.augment
 
 
-class ShuffledBatches:
-    """The places of `count` images in batches of `size`, in an order that follows from the seed and the epoch alone.
+class ShuffledBatchSampler:
+    """Indices of `count` images in shuffled batches; the order depends only on the seed and the epoch.
 
-    A last batch that is not full is left out. Of each batch it gives the part that `part` says: (which, of how many).
+    The last batch is dropped unless it is full. Each of the `world_size` processes gets every `world_size`-th index
+    of a batch, starting from its rank.
     """
 
-    def __init__(self, count: int, size: int, seed: int, part: tuple[int, int] = (0, 1)) -> None:
-        self.count, self.size, self.seed, self.part, self.epoch = count, min(size, count), seed, part, 0
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.count, self.batch_size, self.seed, self.epoch = count, min(batch_size, count), seed, 0
+        self.rank, self.world_size = rank, world_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch comes next, also of a training that goes on."""
+        """Called by Lightning before each epoch, also when a training is resumed."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.count // self.size
+        return self.count // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(self.seed)
-        for _ in range(self.epoch + 1):  # each epoch has the next permutation of the seed's
+        for _ in range(self.epoch + 1):  # epoch n takes the generator's n-th permutation
             order = torch.randperm(self.count, generator=generator)
-        for batch in order.split(self.size)[: len(self)]:
-            yield batch[self.part[0] :: self.part[1]].tolist()
+        for batch in order.split(self.batch_size)[: len(self)]:
+            yield batch[self.rank :: self.world_size].tolist()
 
 
-def _by_batch(data: Batch, batches: Iterable[list[int]]) -> DataLoader[tuple[torch.Tensor, ...]]:
-    """A loader that indexes the tensors once a batch: no per-sample work, no collate, no worker processes."""
+def _batch_loader(data: Batch, batches: Iterable[list[int]]) -> DataLoader[tuple[torch.Tensor, ...]]:
+    """A loader that indexes the tensors once per batch: no work per image, no collation, no worker processes."""
     return DataLoader(TensorDataset(*data), sampler=batches, batch_size=None)

@@ -1,4 +1,4 @@
-"""Labelled pictures: those of a folder, MNIST's test set, or its digits as people would send them."""
+"""Labelled image files: those of a folder, MNIST's test set, or its digits in the formats that users send."""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,91 +7,113 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from mnist_lightning.common.files import write_atomic
 from mnist_lightning.datasets import mnist
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of picture that servers are sent: a digit in `ink` on `paper`."""
+class Presentation:
+    """How a digit is presented to the server: its size, colours and file format."""
 
     side: int  # pixels
     mode: str
     paper: str
     ink: str
-    form: str
+    file_format: str
 
 
-KINDS: Mapping[str, Kind] = {
-    "mnist": Kind(28, "L", "black", "white", "PNG"),  # MNIST's own form, untouched
-    "drawing": Kind(100, "L", "white", "black", "PNG"),
-    "canvas": Kind(280, "RGB", "white", "midnightblue", "PNG"),
-    "jpeg": Kind(400, "RGB", "oldlace", "darkslategray", "JPEG"),
-    "large": Kind(1000, "RGB", "ivory", "black", "JPEG"),
+PRESENTATIONS: Mapping[str, Presentation] = {
+    "mnist": Presentation(28, "L", "black", "white", "PNG"),  # unchanged
+    "drawing": Presentation(100, "L", "white", "black", "PNG"),
+    "canvas": Presentation(280, "RGB", "white", "midnightblue", "PNG"),
+    "jpeg": Presentation(400, "RGB", "oldlace", "darkslategray", "JPEG"),
+    "large": Presentation(1000, "RGB", "ivory", "black", "JPEG"),
 }
 
 
 class SampleError(RuntimeError):
-    """A folder holds no picture, or one without a label."""
+    """A folder contains no image file, or one without a label."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A labelled picture."""
+    """A labelled image file."""
 
     name: str
-    group: str  # the sub-folder that it is counted in
+    group: str  # the sub-folder under which it is counted
     label: int
     content: bytes
 
 
-def pictures(folder: Path) -> Iterable[Sample]:
-    """The labelled pictures of a folder and those below it. Raises SampleError where a label is missing."""
+def load_folder(folder: Path) -> Iterable[Sample]:
+    """The labelled image files of a folder and its sub-folders.
+
+    The label is the first character of the file name, or the name of the file's folder if that is one digit.
+
+    Raises:
+        SampleError: `folder` is no folder or has no image file, or a file has no label.
+    """
     if not folder.is_dir():
         raise SampleError(f"{folder} is not a folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise SampleError(f"{folder} holds no picture ({', '.join(sorted(ENDINGS))})")
+        raise SampleError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
     for path in paths:
         digit_folder = path.parent != folder and len(path.parent.name) == 1 and path.parent.name in "0123456789"
         label = path.parent.name if digit_folder else path.name[0]
         if label not in "0123456789":
-            raise SampleError(f"{path}: neither its name starts with a digit nor is its folder named by one")
+            raise SampleError(f"{path}: neither the file's name starts with a digit nor is its folder named by one")
         group = (path.parent.parent if digit_folder else path.parent).relative_to(folder)
         yield Sample(str(path.relative_to(folder)), str(group), int(label), path.read_bytes())
 
 
-def test_set(folder: Path) -> list[Sample]:
-    """MNIST's test digits as picture files. Raises mnist.MnistUnavailableError."""
-    mnist.fetch(folder)
-    images, labels = mnist.load(folder, train=False)
-    samples = []
-    for index, (image, label) in enumerate(zip(images[:, 0].numpy(), labels.tolist(), strict=True)):
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "BMP")
-        samples.append(Sample(f"test-{index}", ".", label, file.getvalue()))
-    return samples
-
-
-def as_sent(folder: Path, kinds: Sequence[str], each: int) -> list[Sample]:
-    """The first `each` of MNIST's test digits as every one of some KINDS, kind after kind for each digit.
-
-    Raises mnist.MnistUnavailableError.
-    """
-    mnist.fetch(folder)
-    images, labels = mnist.load(folder, train=False)
-    digits = zip(images[:each, 0].numpy(), labels[:each].tolist(), strict=True)
+def mnist_test_set(folder: Path) -> list[Sample]:
+    """MNIST's test digits as BMP files. Raises mnist.MnistUnavailableError."""
+    images, labels = _test_digits(folder, 10_000)
     return [
-        Sample(f"{kind}-{index}", kind, label, _drawn(Image.fromarray(image), KINDS[kind]))
-        for index, (image, label) in enumerate(digits)
-        for kind in kinds
+        Sample(f"test-{index}", ".", label, _encode(image, "BMP"))
+        for index, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
 
 
-def _drawn(digit: Image.Image, kind: Kind) -> bytes:
-    """A digit in MNIST's form -> a picture file."""
-    ink = digit.resize((kind.side, kind.side), Image.Resampling.BICUBIC)
+def presented_digits(folder: Path, names: Sequence[str], n_digits: int) -> list[Sample]:
+    """The first `n_digits` of MNIST's test set in each of the named PRESENTATIONS, digit after digit.
+
+    Raises:
+        mnist.MnistUnavailableError: MNIST cannot be read.
+    """
+    images, labels = _test_digits(folder, n_digits)
+    return [
+        Sample(f"{name}-{index}", name, label, _present(image, PRESENTATIONS[name]))
+        for index, (image, label) in enumerate(zip(images, labels, strict=True))
+        for name in names
+    ]
+
+
+def write_example(folder: Path, target: Path) -> Path:
+    """Write MNIST's first test digit, a 7, as a PNG of 280×280 pixels into the folder `target`; its path."""
+    (image,), (label,) = _test_digits(folder, 1)
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / f"example-{label}.png"
+    write_atomic(path, _present(image, Presentation(280, "L", "white", "black", "PNG")))
+    return path
+
+
+def _test_digits(folder: Path, n_digits: int) -> tuple[list[Image.Image], list[int]]:
+    mnist.fetch(folder)
+    images, labels = mnist.load(folder, train=False)
+    return [Image.fromarray(image) for image in images[:n_digits, 0].numpy()], labels[:n_digits].tolist()
+
+
+def _present(digit: Image.Image, presentation: Presentation) -> bytes:
+    ink = digit.resize((presentation.side, presentation.side), Image.Resampling.BICUBIC)
+    colored = ImageOps.colorize(ink, presentation.paper, presentation.ink)
+    return _encode(colored.convert(presentation.mode), presentation.file_format)
+
+
+def _encode(image: Image.Image, file_format: str) -> bytes:
     file = io.BytesIO()
-    ImageOps.colorize(ink, kind.paper, kind.ink).convert(kind.mode).save(file, kind.form)
+    image.save(file, file_format)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Confidence that can be believed: one temperature, fitted on the validation images, divides all logits.
+"""Temperature scaling, and the error that it reduces.
 
 After Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks" (2017).
 """
@@ -9,22 +9,29 @@ from scipy.optimize import minimize_scalar
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 BINS = 15
-COLDEST, HOTTEST = 0.05, 20.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """The T > 0 for which softmax(logits / T) gives the labels (N,) the least cross-entropy; logits are (N, 10)."""
+    """The temperature T for which softmax(logits / T) has the lowest cross-entropy.
+
+    Args:
+        logits: (N, 10), of images that the network was not trained on.
+        labels: (N,) digits.
+    """
 
     def loss(log_temperature: float) -> float:
         return F.cross_entropy(logits.double() / torch.tensor(log_temperature).exp(), labels).item()
 
-    bounds = torch.tensor([COLDEST, HOTTEST]).log().tolist()
+    bounds = torch.tensor([MIN_TEMPERATURE, MAX_TEMPERATURE]).log().tolist()
     return float(torch.tensor(minimize_scalar(loss, bounds=bounds, method="bounded").x).exp())
 
 
 def calibration_error(probabilities: torch.Tensor, labels: torch.Tensor) -> float:
-    """The expected calibration error in [0, 1]: the mean gap of confidence and accuracy over 15 equal bins.
+    """The expected calibration error in [0, 1]: the mean gap between confidence and accuracy over 15 equal bins.
 
-    `probabilities` are (N, 10), `labels` (N,).
+    Args:
+        probabilities: (N, 10).
+        labels: (N,) digits.
     """
     return multiclass_calibration_error(probabilities, labels, num_classes=10, n_bins=BINS, norm="l1").item()

@@ -1,58 +1,58 @@
-"""The model card: what a network is, how it was measured, what it cannot do; after Mitchell et al. (2019)."""
+"""The model card of a training: intended use, data, metrics, limits. After Mitchell et al. (2019)."""
 
 from collections.abc import Sequence
 
-from mnist_lightning.evaluation.metrics import Assessment
-from mnist_lightning.training.ood import Rejection
+from mnist_lightning.evaluation.metrics import ClassificationMetrics
+from mnist_lightning.evaluation.ood import OODMetrics
 
-CARD = """\
-# A reader of handwritten digits
+TEMPLATE = """\
+# Handwritten-digit classifier
 
 {parameters:,} weights in {layers} convolutions (channels {widths}), trained with {optimizer}, seed {seed}.
 
-**For** pictures of one digit, 0 to 9, drawn or photographed, brought to MNIST's form by the preprocessing that
-the archive carries. What looks like no digit, or like several, is told as such. **Not for** anything where a wrong
-digit does harm that nobody would notice.
+**Intended use:** pictures of one digit, 0 to 9, drawn or photographed. The archive's preprocessing converts them to
+MNIST's format. A picture that does not look like a single digit is answered with a note. **Not intended** for decisions
+in which an unnoticed wrong digit does harm.
 
 ## Data
 
-55,000 training images of MNIST and nothing else, changed at random as `recipe.yaml` says; 5,000 for validation,
-by which the checkpoint, the optimizer and the temperature are chosen; the official 10,000 test images only to report.
-What is no digit was learnt, by a part that leaves the ten digits' answers as they are, from pictures made by rule:
-letters and signs of fonts, scribbles, drawings, textures, noise, several digits, turned ones.
+The classifier is trained on 55,000 training images of MNIST and nothing else, augmented as `recipe.yaml` says. The
+checkpoint, the optimizer and the temperature are selected on 5,000 validation images. The official 10,000 test images
+are only reported. The out-of-distribution head is fitted afterwards and does not change the logits of the ten digits.
+Its outliers are generated: letters and signs of fonts, scribbles, drawings, textures, noise, several digits, rotated
+digits.
 
-## Measured
+## Metrics
 
 | | |
 |---|---:|
 | accuracy on MNIST's test set | {test:.2f} % |
 | accuracy on the validation images | {validation:.2f} % |
 | expected calibration error, test set | {calibration:.2f} % |
-| temperature that the logits are divided by | {temperature:.3f} |
-| digits of the test set refused as none | {refused_digits:.2f} % |
-| pictures of other things refused, held back from training | {refused_others:.1f} % |
-| area under the curve of these two | {separation:.4f} |
-| `is_digit` below which a picture is refused | {threshold:.3f} |
-| seconds of training | {seconds:.0f} |
+| temperature (divides the logits) | {temperature:.3f} |
+| test digits rejected as non-digits | {rejected_digits:.2f} % |
+| held-out outliers rejected | {rejected_outliers:.1f} % |
+| area under the ROC curve, test digits against held-out outliers | {auroc:.4f} |
+| `is_digit` threshold for rejection | {threshold:.3f} |
+| training time | {seconds:.0f} s |
 
 | digit | precision, % | recall, % |
 |---|---:|---:|
 {digits}
 
-## What it cannot do
+## Limitations
 
-Letters that many people write as others write a digit (O, I, l, S, Z, B, b, g, q and the like) pass for digits.
-A picture cut to the ink on all sides shows no paper to tell
-ink from. MNIST was written by Americans of the 1990s; habits of other countries are drawn onto a part of the training
-digits by rule, not learnt from people.
+Letters that look like handwritten digits (O, I, l, S, Z, B, b, g, q and similar ones) are classified as digits. In a
+picture cropped to the ink on all sides, ink and paper cannot be distinguished. MNIST was written by Americans in the
+1990s; regional variants of other countries are drawn onto some training images by rule, not learned from people.
 
 Made from commit {git_commit}.
 """
 
 
-def card(
-    assessment: Assessment,
-    refusing: Rejection,
+def render_model_card(
+    metrics: ClassificationMetrics,
+    ood_metrics: OODMetrics,
     *,
     optimizer: str,
     seed: int,
@@ -61,9 +61,9 @@ def card(
     seconds: float,
     git_commit: str,
 ) -> str:
-    """The card as Markdown."""
-    rows = zip(range(10), assessment.precision, assessment.recall, strict=True)
-    return CARD.format(
+    """The card as Markdown; `parameters` is the number of weights, `seconds` the training time."""
+    rows = zip(range(10), metrics.precision, metrics.recall, strict=True)
+    return TEMPLATE.format(
         optimizer=optimizer,
         seed=seed,
         widths=", ".join(map(str, widths)),
@@ -71,13 +71,13 @@ def card(
         parameters=parameters,
         seconds=seconds,
         git_commit=git_commit,
-        test=100 * assessment.test_accuracy,
-        validation=100 * assessment.validation_accuracy,
-        refused_digits=100 * refusing.refused_digits,
-        refused_others=100 * refusing.refused_others,
-        separation=refusing.separation,
-        threshold=refusing.threshold,
-        calibration=100 * assessment.calibration_error,
-        temperature=assessment.temperature,
+        test=100 * metrics.test_accuracy,
+        validation=100 * metrics.validation_accuracy,
+        calibration=100 * metrics.calibration_error,
+        temperature=metrics.temperature,
+        rejected_digits=100 * ood_metrics.rejected_digits,
+        rejected_outliers=100 * ood_metrics.rejected_outliers,
+        auroc=ood_metrics.auroc,
+        threshold=ood_metrics.threshold,
         digits="\n".join(f"| {digit} | {100 * p:.2f} | {100 * r:.2f} |" for digit, p, r in rows),
     )

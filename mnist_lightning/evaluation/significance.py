@@ -1,4 +1,4 @@
-"""Who won, and whether that is more than luck."""
+"""Is the best of several optimizers better by more than noise?"""
 
 import math
 import statistics
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from scipy.stats import ttest_ind
 
-NOISE = 0.05  # a lead that chance alone would give more often than this is called noise
+SIGNIFICANCE_LEVEL = 0.05  # a margin with a p-value of this or more is reported as noise
 
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of some accuracies in [0, 1] and its standard error, which one value alone does not have."""
+    """The mean of accuracies in [0, 1], and its standard error; a single accuracy has none."""
 
     value: float
     error: float | None
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Mean":
-        """Of one value or more."""
+    def from_values(cls, values: Sequence[float]) -> "Mean":
+        """The mean of one or more values."""
         error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
         return cls(statistics.fmean(values), error)
 
@@ -27,20 +27,20 @@ class Mean:
         return f"{100 * self.value:.2f}{'' if self.error is None else f' ± {100 * self.error:.2f}'} %"
 
 
-def verdict(accuracies: Mapping[str, Sequence[float]]) -> str:
-    """One sentence on the lead of the first name over the second, by Welch's t-test over their seeds.
+def compare_top_two(accuracies: Mapping[str, Sequence[float]]) -> str:
+    """One sentence on the margin of the first name over the second, by Welch's t-test over their seeds.
 
-    `accuracies` of each name are in [0, 1], the best first.
+    `accuracies` holds those of each name, in [0, 1], best name first. With fewer than two names the result is empty.
     """
     if len(accuracies) < 2:
         return ""
-    (first, ours), (second, theirs) = list(accuracies.items())[:2]
-    lead = 100 * (statistics.fmean(ours) - statistics.fmean(theirs))
-    told = f"{first} leads {second} by {lead:.3f} points"
-    if min(len(ours), len(theirs)) < 2:
-        return f"{told}; one seed cannot tell that from noise: see --seeds"
-    if statistics.pvariance([*ours, *theirs]) == 0:
+    (first, best), (second, next_best) = list(accuracies.items())[:2]
+    margin = 100 * (statistics.fmean(best) - statistics.fmean(next_best))
+    sentence = f"{first} leads {second} by {margin:.3f} points"
+    if min(len(best), len(next_best)) < 2:
+        return f"{sentence}; one seed cannot tell that from noise: see --seeds"
+    if statistics.pvariance([*best, *next_best]) == 0:
         return f"{first} and {second} are the same in every seed"
-    chance = float(ttest_ind(ours, theirs, equal_var=False).pvalue)
-    kind = "noise" if not chance < NOISE else "more than noise"
-    return f"{told}, which is {kind} (Welch's t-test over {len(ours)} seeds: p = {chance:.2g})"
+    p_value = float(ttest_ind(best, next_best, equal_var=False).pvalue)
+    kind = "more than noise" if p_value < SIGNIFICANCE_LEVEL else "noise"
+    return f"{sentence}, which is {kind} (Welch's t-test over {len(best)} seeds: p = {p_value:.2g})"

@@ -1,4 +1,4 @@
-"""Which pixels spoke for the answer, by integrated gradients. Imported only when it is asked for: Captum is large."""
+"""Which pixels support an answer, by integrated gradients. Imported on demand, because Captum is large."""
 
 import numpy as np
 import torch
@@ -7,20 +7,27 @@ from numpy.typing import NDArray
 
 from mnist_lightning.models.digitnet import DigitNet
 
-STEPS = 50  # from a black picture to this one
-MAX_PICTURES = 8  # of one request: each costs fifty times what its answer does
-AT_ONCE = 64  # pictures on the way that are in memory together
+STEPS = 50  # from a black image to the given one
+MAX_PICTURES = 8  # of one request: each costs fifty times as much as its prediction
+MAX_BATCH = 64  # interpolated images in memory at a time
 
 
-def attributions(network: DigitNet, pictures: NDArray[np.float32], digits: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(B, 28, 28) pictures and the digits they were read as -> (B, 28, 28) shares in those digits' logits.
+def attribute(network: DigitNet, images: NDArray[np.float32], digits: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The contribution of each pixel to the logit of the predicted digit.
 
-    Positive where a pixel's ink spoke for the digit, negative where against it; 0 where there is no ink. They add up
-    to the digit's logit less that of a black picture. Sundararajan, Taly and Yan, "Axiomatic Attribution" (2017).
+    Args:
+        network: the classifier.
+        images: (B, 28, 28) floats in [0, 1].
+        digits: (B,) the predicted digits.
+
+    Returns:
+        (B, 28, 28): positive where ink supports the digit, negative where it opposes it, 0 where there is no ink. They
+        sum to the digit's logit minus that of a black image. Sundararajan, Taly and Yan, "Axiomatic Attribution for
+        Deep Networks" (2017).
     """
-    images = torch.from_numpy(pictures).unsqueeze(1)  # (B, 1, 28, 28)
-    shares = IntegratedGradients(network).attribute(
-        images, target=torch.from_numpy(digits), n_steps=STEPS, internal_batch_size=AT_ONCE
+    batch = torch.from_numpy(images).unsqueeze(1)  # (B, 1, 28, 28)
+    contributions = IntegratedGradients(network).attribute(
+        batch, target=torch.from_numpy(digits), n_steps=STEPS, internal_batch_size=MAX_BATCH
     )
-    found: NDArray[np.float32] = shares.squeeze(1).detach().float().numpy()
-    return found
+    result: NDArray[np.float32] = contributions.squeeze(1).detach().float().numpy()
+    return result

@@ -1,6 +1,8 @@
-"""What can be wrong with a request, and how it is told: an HTTP status and a JSON body that names the remedy."""
+"""The errors of requests, and the HTTP responses that report them. Their class names are the `type` in a response."""
 
 import json
+import logging
+import traceback
 from collections.abc import Mapping
 
 from mnist_lightning.preprocessing.decode import BadPictureError, TooManyPixelsError
@@ -13,50 +15,50 @@ ACCEPTED = (
 
 
 class EmptyBodyError(BadPictureError):
-    """No picture was sent."""
+    """The request holds no picture."""
 
 
 class FormEncodedError(BadPictureError):
-    """The body was declared to be, and taken apart as, the fields of an HTML form."""
+    """The body was declared and parsed as an HTML form."""
 
 
 class BadJSONError(BadPictureError):
-    """The body is declared as JSON or starts as JSON does, and is none."""
+    """The body is declared as JSON or starts as JSON does, and does not parse."""
 
 
 class UnknownFormError(BadPictureError):
-    """JSON, but of no protocol that is understood."""
+    """The JSON follows none of the supported protocols."""
 
 
 class BadBase64Error(BadPictureError):
-    """A text that is not base64."""
+    """A string is not base64."""
 
 
 class BadNumbersError(BadPictureError):
-    """Numbers that are not those of one picture: their count, their range, or no numbers at all."""
+    """Numbers are not the pixels of one picture: their count, range or type is wrong."""
 
 
 class BadTensorError(BadPictureError):
-    """A tensor whose shape, datatype and data do not go together, or do not make pictures."""
+    """A tensor's shape, datatype and data do not match, or do not form pictures."""
 
 
 class TooManyPicturesError(BadPictureError):
-    """More pictures than one request may hold."""
+    """The request holds more pictures than the limit."""
 
 
 class TooSlowError(BadPictureError):
-    """More work than one request may be."""
+    """Reading the request exceeds its limit of processor time."""
 
 
 class UnexplainedError(RuntimeError):
-    """Explanations were asked for, and what makes them is not installed."""
+    """Explanations are requested, but Captum is not installed."""
 
 
 class InternalError(RuntimeError):
-    """A fault of ours; the log has it."""
+    """The server failed; its log has the place."""
 
 
-STATUS: Mapping[type[Exception], int] = {  # 400 where nothing else is said
+HTTP_STATUS: Mapping[type[Exception], int] = {  # 400 for every other type
     FormEncodedError: 415,
     TooManyPicturesError: 413,
     TooManyPixelsError: 413,
@@ -66,8 +68,29 @@ STATUS: Mapping[type[Exception], int] = {  # 400 where nothing else is said
 }
 
 
-def told(error: Exception) -> tuple[int, bytes]:
-    """The status and the JSON body of an answer to what was wrong. gRPC drops the status, so the body has it too."""
-    status = STATUS.get(type(error), 400)
+def http_status(error: Exception) -> int:
+    """The HTTP status that reports an error."""
+    return HTTP_STATUS.get(type(error), 400)
+
+
+def error_response(error: Exception) -> tuple[int, bytes]:
+    """The status and JSON body that report an error. The body repeats the status, because gRPC drops it."""
+    status = http_status(error)
     message = f"{error}; {ACCEPTED}" if status < 500 else str(error)
     return status, json.dumps({"code": status, "type": type(error).__name__, "message": message}).encode()
+
+
+def strip_traceback(error: Exception) -> Exception:
+    """The error without its traceback, whose frames hold the picture and, through their caller, the error itself.
+
+    Python collects such a cycle only occasionally; thousands of rejected pictures would stay in memory until then.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def internal_error(error: Exception) -> InternalError:
+    """Log where an unexpected error occurred, without its message, which may quote the request's body."""
+    place = "".join(traceback.format_tb(error.__traceback__))
+    logging.getLogger(__name__).error("%s in a request:\n%s", type(error).__name__, place)
+    return InternalError("the server failed on this request; its log says where")

@@ -1,49 +1,68 @@
-"""A file that may be replaced while it is in use, and what is made of it."""
+"""Load a file again whenever it is replaced, while the process uses it."""
 
 import logging
+import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-Made = TypeVar("Made")
-EVERY = 0.5  # seconds
+Loaded = TypeVar("Loaded")
+Version = tuple[int, int]  # inode and modification time: differs for every file that takes the path
+POLL_SECONDS = 0.5
 
 
-class Renewal(Generic[Made]):
-    """Makes it anew in the background and has it ready for whoever comes for it; a bad file changes nothing."""
+class FileReloader(Generic[Loaded]):
+    """Loads a file now, and again in the background whenever another takes its place.
 
-    def __init__(self, path: Path, make: Callable[[Path], Made]) -> None:
-        self.path, self.make = path, make
-        self.seen = self._mark()
-        self.ready: Made | None = None
+    A file that cannot be loaded is logged and changes nothing.
+
+    Args:
+        path: the file.
+        load: makes an object of the file's content; whatever it raises for the first content, the constructor raises.
+    """
+
+    def __init__(self, path: Path, load: Callable[[bytes], Loaded]) -> None:
+        self.path, self.load = path, load
+        self.version, content = _read(path)
+        # Two threads share it: the watcher appends and the worker pops, each in one atomic step.
+        self.new = deque([load(content)], maxlen=1)
+        self.logged = ""
 
     def start(self) -> None:
-        """Look after the file for as long as the process lives."""
+        """Watch the file for as long as the process lives."""
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def pending(self) -> Made | None:
-        """What was made since the last time, once."""
-        made, self.ready = self.ready, None
-        return made
+    def take_new(self) -> Loaded | None:
+        """The latest object loaded since the last call, once; None if there is none."""
+        return self.new.pop() if self.new else None
 
-    def look(self) -> None:
-        """Make it anew if the file is another."""
-        if (mark := self._mark()) == self.seen:
-            return
-        self.seen = mark
+    def poll(self) -> None:
+        """Load the file if it is another one. Never raises; an error that persists is logged once."""
+        message = ""
         try:
-            self.ready = self.make(self.path)
-        except Exception as error:  # the boundary: whatever was put there, what is in use goes on
-            logging.getLogger(__name__).error("the new %s is not taken: %s", self.path.name, error)
+            if _version(self.path.stat()) != self.version:
+                self.version, content = _read(self.path)
+                self.new.append(self.load(content))
+        except Exception as error:  # the boundary: whatever takes the file's place, the loaded object stays in use
+            message = str(error)
+            if message != self.logged:
+                logging.getLogger(__name__).error("the new %s is not loaded: %s", self.path.name, message)
+        self.logged = message
 
     def _watch(self) -> None:
         while True:
-            time.sleep(EVERY)
-            self.look()
+            time.sleep(POLL_SECONDS)
+            self.poll()
 
-    def _mark(self) -> tuple[int, int]:
-        """Another for every file that is put in its place."""
-        told = self.path.stat()
-        return told.st_ino, told.st_mtime_ns
+
+def _read(path: Path) -> tuple[Version, bytes]:
+    """A file's content and the version of that very content, even if it is replaced meanwhile. Raises OSError."""
+    with path.open("rb") as file:
+        return _version(os.fstat(file.fileno())), file.read()
+
+
+def _version(status: os.stat_result) -> Version:
+    return status.st_ino, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""A limit on the processor's time that one request may take, whatever its pictures are made of."""
+"""A limit on the processor time of reading one request."""
 
 import contextlib
 import signal
@@ -6,28 +6,28 @@ from collections.abc import Iterator
 
 from mnist_lightning.inference.errors import TooSlowError
 
-SECONDS = 2.0  # of the processor; a PNG of 50 megapixels takes half of it
-AGAIN = 0.1  # should a library swallow the error
+CPU_SECONDS = 2.0  # a PNG of 50 megapixels takes a quarter to half of it
+REPEAT_SECONDS = 0.1  # the signal repeats in case a library swallows the exception
 
 
 @contextlib.contextmanager
-def limited(seconds: float = SECONDS) -> Iterator[None]:
-    """Raises TooSlowError inside the block once it has used up its time. For the main thread only.
+def cpu_limit(seconds: float = CPU_SECONDS) -> Iterator[None]:
+    """Raise TooSlowError in the block once the process has used `seconds` of processor time. Main thread only.
 
-    Decoders run in C for as long as they please, but come back to Python between two pieces of a file. `install`
-    must have been called.
+    Decoders run in C without bound, but return to Python between two parts of a file. `install_handler` must have
+    been called.
     """
-    signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
+    signal.setitimer(signal.ITIMER_PROF, seconds, REPEAT_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def install() -> None:
-    """Make this process's profiling signal, of which it has no other use, the end of a request."""
-    signal.signal(signal.SIGPROF, _expired)
+def install_handler() -> None:
+    """Make the process's profiling signal, which nothing else uses, end a request."""
+    signal.signal(signal.SIGPROF, _raise_too_slow)
 
 
-def _expired(*_: object) -> None:
+def _raise_too_slow(*_: object) -> None:
     raise TooSlowError("reading the request takes too long; send smaller or fewer pictures")

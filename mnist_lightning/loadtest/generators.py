@@ -1,7 +1,7 @@
-"""What makes load: connections that are kept alive and post bodies in turn, each as soon as the last is answered.
+"""Load generators: keep-alive connections that post bodies in turn, each as soon as the last one is answered.
 
-`wrk` where it is installed: it takes a fraction of a core. Elsewhere threads of this process, which take up to a
-whole one from a server on the same machine: then the server is faster than it seems.
+`wrk` is used if it is installed, and takes a fraction of a core. Otherwise threads of this process are used, which take
+up to one core from a server on the same machine, so the server measures slower than it is.
 """
 
 import http.client
@@ -23,16 +23,16 @@ from mnist_lightning.common import tokens
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 TIMEOUT = 30  # seconds that an answer may take
-PAUSE = 0.05  # seconds before a broken connection is tried again
+RECONNECT_DELAY = 0.05  # seconds before a broken connection is opened again
 
 
 class LoadError(RuntimeError):
-    """There is nothing to measure; the message says what to do."""
+    """The load test cannot run; the message includes the remedy."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where bodies are posted, and as what."""
+    """The URL that bodies are posted to, their type, and the bearer token, if any."""
 
     url: str
     bodies: Sequence[bytes]
@@ -41,38 +41,38 @@ class Target:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Content-Type": self.content_type, **tokens.headers(self.token)}
+        return {"Content-Type": self.content_type, **tokens.auth_headers(self.token)}
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a generator counted; the fields are those that its script prints."""
+class LoadStats:
+    """The counts and latencies of one load; `wrk.lua` prints the same fields."""
 
-    answers: int
-    refused: int  # of the answers, those with a status that is an error
-    late: int  # of the answers, those that took longer than TIMEOUT
-    broken: int  # connections refused, reset or cut
+    responses: int
+    error_responses: int  # responses with an HTTP status of 400 or above
+    timeouts: int  # responses that took longer than TIMEOUT
+    connection_errors: int  # refused, reset or closed without a response
     seconds: float
-    p50: float  # milliseconds of an answer, whatever it was
-    p95: float
-    p99: float
+    p50_ms: float  # latency of all responses
+    p95_ms: float
+    p99_ms: float
 
 
-def name() -> str:
-    """What will make the load, with its version."""
+def generator_name() -> str:
+    """Return the name and version of the generator that `generate_load` uses."""
     if not shutil.which("wrk"):
-        return "threads of this process (with wrk installed, the load would not compete with the server)"
-    said = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)  # its exit code is 1
-    return " ".join(said.stdout.split()[:2])
+        return "threads of this process (install wrk for a load that does not compete with the server)"
+    version = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)  # exits with 1
+    return " ".join(version.stdout.split()[:2])
 
 
-def make(target: Target, connections: int, seconds: int) -> Told:
-    """Load for so many seconds over so many connections. Raises LoadError."""
-    return (_with_wrk if shutil.which("wrk") else _with_threads)(target, connections, seconds)
+def generate_load(target: Target, connections: int, seconds: int) -> LoadStats:
+    """Load the target for `seconds` over `connections` connections. Raises LoadError."""
+    return (run_wrk if shutil.which("wrk") else run_threads)(target, connections, seconds)
 
 
-def _with_wrk(target: Target, connections: int, seconds: int) -> Told:
-    """One thread of wrk. It weighs slow answers by the requests that they kept from being sent, as its author wants."""
+def run_wrk(target: Target, connections: int, seconds: int) -> LoadStats:
+    """Load with one thread of wrk, which corrects latencies for coordinated omission. Raises LoadError."""
     with tempfile.TemporaryDirectory(prefix="mnist-load-") as folder:
         paths = [Path(folder, str(index)) for index in range(len(target.bodies))]
         for path, body in zip(paths, target.bodies, strict=True):
@@ -82,64 +82,61 @@ def _with_wrk(target: Target, connections: int, seconds: int) -> Told:
             *("--timeout", f"{TIMEOUT}s", "--script", str(SCRIPT), target.url, "--"),
             *(target.content_type, *map(str, paths)),
         ]
-        secret = {tokens.VARIABLE: target.token or ""}  # not for the command line, which anybody can read
+        secret = {tokens.TOKEN_VARIABLE: target.token or ""}  # not in the command line, which other users can read
         done = subprocess.run(command, env={**os.environ, **secret}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LoadError(f"wrk failed: {(done.stderr or done.stdout).strip()[-300:]}")
-    return Told(**json.loads(done.stdout.splitlines()[-1]))
-
-
-def _with_threads(target: Target, connections: int, seconds: int) -> Told:
-    """A thread for each connection."""
-    started = time.perf_counter()
-    tallies = [_Tally() for _ in range(connections)]
-    with ThreadPoolExecutor(connections) as pool:
-        rounds = [
-            pool.submit(_ask_in_turn, target, first, connections, started + seconds, tally)
-            for first, tally in enumerate(tallies)
-        ]
-        for one in rounds:
-            one.result()
-    milliseconds = [1000 * second for tally in tallies for second in tally.seconds]
-    percentiles = np.percentile(milliseconds, (50, 95, 99)).tolist() if milliseconds else (0.0, 0.0, 0.0)
-    refused, broken = sum(tally.refused for tally in tallies), sum(tally.broken for tally in tallies)
-    return Told(
-        len(milliseconds),
-        refused,
-        0,
-        broken,
-        time.perf_counter() - started,
-        *(round(value, 3) for value in percentiles),
-    )
+    return LoadStats(**json.loads(done.stdout.splitlines()[-1]))
 
 
 @dataclass
-class _Tally:
-    """What one connection counted."""
+class ConnectionStats:
+    """The counts of one connection."""
 
-    seconds: list[float] = field(default_factory=list)
-    refused: int = 0
-    broken: int = 0
+    latencies: list[float] = field(default_factory=list)  # seconds
+    error_responses: int = 0
+    connection_errors: int = 0
 
 
-def _ask_in_turn(target: Target, first: int, step: int, end: float, tally: _Tally) -> None:
-    """One connection: every `step`th body from the `first` on, until the time is `end`."""
+def run_threads(target: Target, connections: int, seconds: int) -> LoadStats:
+    """Load with one thread of this process per connection."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(connections) as pool:
+        loops = [
+            pool.submit(_post_until, started + seconds, target, first, connections) for first in range(connections)
+        ]
+        stats = [loop.result() for loop in loops]
+    milliseconds = [1000 * latency for each in stats for latency in each.latencies]
+    percentiles = np.percentile(milliseconds, (50, 95, 99)).round(3).tolist() if milliseconds else (0.0, 0.0, 0.0)
+    return LoadStats(
+        len(milliseconds),
+        sum(each.error_responses for each in stats),
+        0,  # http.client breaks the connection on a timeout
+        sum(each.connection_errors for each in stats),
+        time.perf_counter() - started,
+        *percentiles,
+    )
+
+
+def _post_until(end: float, target: Target, first: int, step: int) -> ConnectionStats:
+    """Post every `step`-th body, starting with the `first`, over one connection until the clock reaches `end`."""
     address = urlsplit(target.url)
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    connection = kind(address.netloc, timeout=TIMEOUT)
-    turn = first
+    connect = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = connect(address.netloc, timeout=TIMEOUT)
+    stats, turn = ConnectionStats(), first
     while (begun := time.perf_counter()) < end:
         body = target.bodies[turn % len(target.bodies)]
         turn += step
         try:
             connection.request("POST", address.path, body, target.headers)
-            answer = connection.getresponse()
-            answer.read()
+            response = connection.getresponse()
+            response.read()
         except (OSError, http.client.HTTPException):
-            tally.broken += 1
+            stats.connection_errors += 1
             connection.close()
-            time.sleep(PAUSE)
+            time.sleep(RECONNECT_DELAY)
             continue
-        tally.seconds.append(time.perf_counter() - begun)
-        tally.refused += answer.status >= http.client.BAD_REQUEST
+        stats.latencies.append(time.perf_counter() - begun)
+        stats.error_responses += response.status >= http.client.BAD_REQUEST
     connection.close()
+    return stats

@@ -1,5 +1,5 @@
--- wrk's script: POSTs the files of a folder in turn; prints, last, one line of JSON.
--- Arguments: the Content-Type, then the files' paths.
+-- wrk script: POST the files of a folder in turn, and print one line of JSON at the end.
+-- Arguments: the Content-Type, then the paths of the files.
 
 local requests, turn = {}, 0
 
@@ -24,8 +24,10 @@ end
 
 function done(summary, latency)
    local errors = summary.errors
+   local fields = '"responses": %d, "error_responses": %d, "timeouts": %d, "connection_errors": %d, '
+      .. '"seconds": %f, "p50_ms": %.3f, "p95_ms": %.3f, "p99_ms": %.3f'
    io.write(string.format(
-      '\n{"answers": %d, "refused": %d, "late": %d, "broken": %d, "seconds": %f, "p50": %.3f, "p95": %.3f, "p99": %.3f}\n',
+      "\n{" .. fields .. "}\n",
       summary.requests, errors.status, errors.timeout, errors.connect + errors.read + errors.write,
       summary.duration / 1e6,
       latency:percentile(50) / 1e3, latency:percentile(95) / 1e3, latency:percentile(99) / 1e3))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -139,7 +140,13 @@ def save(network: DigitNet, path: Path) -> None:
 
 def load(content: bytes) -> DigitNet:
     """The network of a file that `save` wrote, or of a plain state_dict. Raises RuntimeError."""
-    return from_checkpoint(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
+    try:
+        checkpoint = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except Exception as error:  # a damaged file raises errors of many types
+        raise RuntimeError(f"the file of weights is damaged: {error}") from error
+    if not isinstance(checkpoint, Mapping):
+        raise RuntimeError("these are not the weights of a DigitNet")
+    return from_checkpoint(checkpoint)
 
 
 def from_checkpoint(checkpoint: Mapping[str, object], prefix: str = "") -> DigitNet:
@@ -151,8 +158,12 @@ def from_checkpoint(checkpoint: Mapping[str, object], prefix: str = "") -> Digit
     if not isinstance(found, Mapping):
         raise RuntimeError("the checkpoint's state_dict is not a mapping")
     weights = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
-    stored = checkpoint.get(ARCHITECTURE)
-    return DigitNet.from_state_dict(weights, Architecture(**stored) if isinstance(stored, dict) else None)
+    stored: Any = checkpoint.get(ARCHITECTURE)
+    try:
+        architecture = None if stored is None else Architecture(**stored)
+    except TypeError as error:
+        raise RuntimeError(f"the checkpoint's architecture is not that of a DigitNet: {stored}") from error
+    return DigitNet.from_state_dict(weights, architecture)
 
 
 def checkpoint_of(network: DigitNet, prefix: str = "") -> dict[str, object]:
@@ -166,7 +177,7 @@ def predict_logits(network: nn.Module, images: torch.Tensor, batch_size: int = 1
     """Logits (N, 10) float32 of uint8 images (N, 1, 28, 28), computed in float32 as the server does."""
     network = network.eval()
     device = next(network.parameters()).device
-    parts = [network(part.to(device).float() / 255).float().cpu() for part in images.split(batch_size)]
+    parts = [network(part.to(device).float() / 255).float().cpu() for part in torch.split(images, batch_size)]
     return torch.cat(parts)
 
 

@@ -1,7 +1,6 @@
-"""A network's weights -> a model archive (.mar) that TorchServe loads.
+"""A network -> a model archive (.mar) that TorchServe loads.
 
-The archive carries whole sub-packages of this project, so that it is served where neither lightning nor mlflow nor
-torchvision is installed.
+The archive contains whole sub-packages of this project, and needs neither lightning nor mlflow nor torchvision.
 """
 
 import os
@@ -19,13 +18,13 @@ ARCHIVED_PACKAGES = ("common", "preprocessing", "models", "inference")
 
 
 class PackagingError(RuntimeError):
-    """The archive could not be built; an archive that existed before is still there."""
+    """The archive cannot be built; an existing one is unchanged."""
 
 
 def build(network: DigitNet, folder: Path) -> Path:
-    """Build an archive from a network that is ready to serve; the path of the .mar in `folder`.
+    """Build the archive of a network with calibrated logits in an empty folder; the path of the .mar.
 
-    The parts that went into it stay in ``folder / "parts"``. Raises PackagingError.
+    Its content stays in ``folder / "parts"``. Raises PackagingError.
     """
     parts = folder / "parts"
     code = parts / "code" / "mnist_lightning"
@@ -49,7 +48,7 @@ def _run_archiver(parts: Path, folder: Path) -> Path:
         *("--config-file", str(parts / "model-config.yaml")),
         *("--export-path", str(folder), "--force"),
     ]
-    # The archiver deletes the folder named after the model in the system's temporary folder: give it its own.
+    # The archiver deletes a folder named after the model in the temporary folder, so it gets its own.
     scratch = folder / "tmp"
     scratch.mkdir()
     environment = {**os.environ, "TMPDIR": str(scratch)}

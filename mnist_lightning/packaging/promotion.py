@@ -1,4 +1,4 @@
-"""From a finished comparison to the archive in the model store: choose the champion, archive it, describe it."""
+"""From a finished comparison to the model store: promote the champion, archive it, describe it in mnist.json."""
 
 import json
 import shutil
@@ -13,16 +13,16 @@ from mnist_lightning.models.digitnet import DigitNet, from_checkpoint
 from mnist_lightning.packaging.archiver import PackagingError, build
 from mnist_lightning.tracking import comparisons, provenance, runs, selection
 from mnist_lightning.tracking.comparisons import Candidate
-from mnist_lightning.training import config
+from mnist_lightning.training.config import Recipe
 
-CARD = "mnist.json"  # beside the archive
-CARD_FIELDS = ("optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy")
+DESCRIPTION = "mnist.json"  # beside the archive
+SUMMARY = ("optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy")  # fields of every candidate
 
 
 def missing(name: str) -> str:
-    """What the shared comparison of this name still lacks of its recipe, as a sentence; empty when it is complete."""
-    comparison_id = comparisons.named(name)
-    recipe = config.Recipe.from_yaml(runs.text(comparison_id, runs.RECIPE))
+    """A sentence with the unfinished trainings of a shared comparison; empty if the comparison is complete."""
+    comparison_id = comparisons.find(name)
+    recipe = Recipe.from_yaml(runs.load_text(comparison_id, runs.RECIPE))
     finished = {(candidate.optimizer, candidate.seed) for candidate in comparisons.finished(comparison_id)}
     statuses = comparisons.statuses(comparison_id)
     absent = [title for title, training in recipe.trainings().items() if training not in finished]
@@ -31,16 +31,16 @@ def missing(name: str) -> str:
 
 
 def promote_shared(name: str, store: Path, parts: Path | None = None) -> None:
-    """Promote the best of a comparison that machines share. Raises PackagingError if a training is missing."""
+    """Promote the winner of a shared comparison. Raises PackagingError if the comparison is not complete."""
     if reason := missing(name):
         raise PackagingError(reason)
-    comparison_id = comparisons.named(name)
-    with runs.run(again=comparison_id):
+    comparison_id = comparisons.find(name)
+    with runs.run(run_id=comparison_id):
         promote(comparison_id, store, parts)
 
 
 def promote(comparison_id: str, store: Path, parts: Path | None = None) -> None:
-    """Make the best of a comparison, whose run is open, the champion, archive it, and print the leaderboard."""
+    """Promote the winner of a comparison, whose run is open, archive it, and print the leaderboard."""
     ranking = selection.leaderboard(comparison_id)
     version, winner = selection.promote(ranking), selection.winner(ranking)
     archive = archive_run(winner.run_id, store, parts)
@@ -49,13 +49,17 @@ def promote(comparison_id: str, store: Path, parts: Path | None = None) -> None:
 
 
 def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
-    """Archive a run's best checkpoint into `store`, whole or not at all; the path of the .mar.
+    """Archive a run's best checkpoint and describe it, both in `store`; the path of the .mar.
 
-    With `parts`, what goes into the archive is also copied there. Raises TrackingError for an unknown run,
-    PackagingError for a run that did not finish or when the archiver fails.
+    Both files are complete before either replaces a former one. With `parts`, the archive's content is also copied
+    to that folder.
+
+    Raises:
+        TrackingError: MLflow has no such run.
+        PackagingError: the run is not finished, its weights do not fit the network, or the archiver failed.
     """
-    ranked = comparisons.finished(comparisons.of_run(run_id))
-    chosen = next((candidate for candidate in ranked if candidate.run_id == run_id), None)
+    candidates = comparisons.finished(comparisons.parent_of(run_id))
+    chosen = next((candidate for candidate in candidates if candidate.run_id == run_id), None)
     if chosen is None:
         raise PackagingError(
             f"run {run_id} did not finish, or has no out-of-distribution head; choose another, or train it again: "
@@ -64,30 +68,30 @@ def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store, prefix=".packaging-") as scratch:
         folder = Path(scratch)
-        archive = build(_network(chosen, folder), folder)
+        archive = build(_load_network(chosen, folder), folder)
+        description = folder / DESCRIPTION
+        description.write_text(json.dumps(describe(chosen, comparisons.newest(candidates)), indent=2) + "\n")
         if parts is not None:
             shutil.copytree(folder / "parts", parts, dirs_exist_ok=True)
-        card = folder / CARD
-        card.write_text(json.dumps(describe(chosen, comparisons.newest(ranked)), indent=2) + "\n")
         archive.replace(store / archive.name)
-        card.replace(store / CARD)
+        description.replace(store / DESCRIPTION)
     return store / archive.name
 
 
-def describe(chosen: Candidate, ranked: Sequence[Candidate]) -> dict[str, object]:
-    """The content of mnist.json: a run's figures, and those of every run that it was chosen from."""
+def describe(chosen: Candidate, candidates: Sequence[Candidate]) -> dict[str, object]:
+    """The content of mnist.json: the metrics of the archived run and of the candidates that it was chosen from."""
     return {
-        **{name: getattr(chosen, name) for name in (*CARD_FIELDS, "temperature", "is_digit_threshold")},
-        "candidates": [{name: getattr(found, name) for name in (*CARD_FIELDS, "seconds")} for found in ranked],
+        **{name: getattr(chosen, name) for name in (*SUMMARY, "temperature", "is_digit_threshold")},
+        "candidates": [{name: getattr(candidate, name) for name in (*SUMMARY, "seconds")} for candidate in candidates],
         "git_commit": runs.tags(chosen.run_id).get("git_commit", "unknown"),
         "versions": provenance.versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _network(chosen: Candidate, folder: Path) -> DigitNet:
-    """A run's best network with calibrated logits."""
-    checkpoint = torch.load(runs.checkpoint(chosen.run_id, folder), weights_only=True, map_location="cpu")
+def _load_network(chosen: Candidate, folder: Path) -> DigitNet:
+    """The network of a run's best checkpoint, with calibrated logits."""
+    checkpoint = torch.load(runs.download_checkpoint(chosen.run_id, folder), weights_only=True, map_location="cpu")
     try:
         return from_checkpoint(checkpoint, "network.").with_temperature(chosen.temperature)
     except RuntimeError as error:

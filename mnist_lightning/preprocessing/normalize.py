@@ -1,7 +1,7 @@
-"""Any picture of one digit -> (28, 28) as MNIST drew its digits: white ink on black, 20 pixels, centred by mass.
+"""Bring any picture of a digit to MNIST's form: (28, 28), white ink on black, 20 pixels, centered by mass.
 
 The form is that of LeCun, Cortes and Burges, "The MNIST database of handwritten digits": the digit's box scaled
-to 20×20 with its aspect kept, its centre of mass in the middle of 28×28.
+to 20×20 with its aspect ratio kept, its center of mass in the middle of 28×28.
 """
 
 import math
@@ -13,121 +13,126 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_lightning.preprocessing.components import FAINT, Strokes
-from mnist_lightning.preprocessing.decode import BadPictureError, Bytes, NoDigitError, decode, halvings, pixels
-from mnist_lightning.preprocessing.foreground import NO_INK, Pen, without_alpha
-
-__all__ = ["BadPictureError", "NoDigitError", "Seen", "from_bytes", "look", "normalise", "to_mnist"]
+from mnist_lightning.preprocessing.components import WEAK, DigitComponents
+from mnist_lightning.preprocessing.decode import (
+    Bytes,
+    NoDigitError,
+    decode,
+    image_pyramid,
+    pixels_of_image,
+)
+from mnist_lightning.preprocessing.foreground import NO_INK, ForegroundModel, flatten_alpha
 
 Floats = NDArray[np.float32]
 
-SIDE, BOX = 28, 20  # MNIST's picture and the digit's box in it, in pixels
-FINE = 4  # strokes are measured and mended at four times MNIST's resolution
-ENOUGH = 2 * BOX * FINE  # longest side of a digit, in pixels, that leaves a reduction of two to come
-STROKE_THIN, STROKE_THICK = 1.9, 3.6  # 20 % and 95 % of MNIST's training digits, in MNIST's pixels
-LOOK = 256  # longest side, or a half of it, at which the digit is looked for
+SIDE, BOX = 28, 20  # pixels: MNIST's image, and the digit's box in it
+SUPERSAMPLING = 4  # strokes are measured and corrected at this multiple of MNIST's resolution
+MIN_CROP = 2 * BOX * SUPERSAMPLING  # longest side of a digit's crop, in pixels, before its last reduction
+MIN_STROKE, MAX_STROKE = 1.9, 3.6  # MNIST's pixels: the 20th and 95th percentile of its training digits
+DETECTION_SIDE = 256  # largest longest side at which the digit is searched for
 
 
-class Seen(NamedTuple):
-    """What is seen in a picture."""
+class NormalizedImage(NamedTuple):
+    """A picture in MNIST's form."""
 
-    picture: Floats  # (28, 28) floats in [0, 1], white ink on black
-    digits: int  # that stand side by side in it; the picture shows them all
+    image: Floats  # (28, 28) floats in [0, 1], white ink on black
+    digits: int  # count of digits side by side; the image shows all of them
 
 
 def from_bytes(content: bytes) -> Floats:
-    """A picture file -> (28, 28) floats in [0, 1]. Raises BadPictureError."""
-    return normalise(decode(content))
+    """Normalize a picture file to (28, 28) floats in [0, 1]. Raises BadPictureError."""
+    return normalize(decode(content))
 
 
-def to_mnist(picture: Image.Image) -> Floats:
-    """A picture of one digit -> (28, 28) floats in [0, 1], white ink on black. Raises BadPictureError."""
-    return normalise(pixels(picture))
+def from_image(picture: Image.Image) -> Floats:
+    """Normalize a Pillow image to (28, 28) floats in [0, 1]. Raises BadPictureError."""
+    return normalize(pixels_of_image(picture))
 
 
-def normalise(array: Bytes) -> Floats:
-    """Pixels (grey, RGB or RGBA) -> (28, 28) floats in [0, 1]. Raises NoDigitError."""
-    return look(array).picture
+def normalize(array: Bytes) -> Floats:
+    """Normalize gray, RGB or RGBA pixels to (28, 28) floats in [0, 1]. Raises NoDigitError."""
+    return normalize_with_count(array).image
 
 
-def look(array: Bytes) -> Seen:
-    """Pixels (grey, RGB or RGBA) -> the picture in MNIST's form, and how many digits it shows. Raises NoDigitError."""
-    array = without_alpha(array)
+def normalize_with_count(array: Bytes) -> NormalizedImage:
+    """As `normalize`, and count the digits in the picture. Raises NoDigitError."""
+    array = flatten_alpha(array)
     if array.shape == (SIDE, SIDE, 3) and (array == array[:, :, :1]).all():
-        array = np.ascontiguousarray(array[:, :, 0])  # grey in colours, as a palette's are
-    if in_mnist_form(array):
-        return Seen(array.astype(np.float32) / np.float32(255), 1)
-    steps = halvings(array, LOOK)
-    pen, ink = Pen.of(steps[-1])
-    strokes = Strokes.of(ink)
-    if array.shape[:2] == (SIDE, SIDE) and strokes.disturbed:
-        return Seen(_as_it_is(array), strokes.digits)
-    return Seen(_centred(_with_usual_stroke(_scaled(_cropped(steps, pen, ink, strokes.kept)))), strokes.digits)
+        array = np.ascontiguousarray(array[:, :, 0])  # gray stored as RGB, as palettes are
+    if is_in_mnist_form(array):
+        return NormalizedImage(array.astype(np.float32) / np.float32(255), 1)
+    levels = image_pyramid(array, DETECTION_SIDE)
+    model, ink = ForegroundModel.fit(levels[-1])
+    found = DigitComponents.find(ink)
+    if array.shape[:2] == (SIDE, SIDE) and found.is_degraded:
+        return NormalizedImage(_stretch_contrast(array), found.digits)
+    crop = _scale(_crop(levels, model, ink, found.mask))
+    return NormalizedImage(_center(_adjust_stroke_width(crop)), found.digits)
 
 
-def _as_it_is(array: Bytes) -> Floats:
-    """A damaged picture of MNIST's own size: only its contrast is stretched, and dark ink made light.
+def _stretch_contrast(array: Bytes) -> Floats:
+    """Stretch the contrast of a degraded image of MNIST's size, and invert dark ink.
 
-    Its digit is where it belongs; a line across it or a stripe beside it would mislead any search for its box.
+    Its digit is in place already; a line across it or a stripe beside it would mislead the search for its box.
     """
-    grey = (array if array.ndim == 2 else array.mean(axis=2)).astype(np.float32)
-    grey = (grey - grey.min()) / max(float(np.ptp(grey)), 1.0)
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    dark_ink = np.median(border) > 0.5 and np.median(grey[7:21, 7:21]) > 0.5
-    return np.asarray(1 - grey if dark_ink else grey, dtype=np.float32)
+    gray = (array if array.ndim == 2 else array.mean(axis=2)).astype(np.float32)
+    gray = (gray - gray.min()) / max(float(np.ptp(gray)), 1.0)
+    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    dark_ink = np.median(border) > 0.5 and np.median(gray[7:21, 7:21]) > 0.5
+    return np.asarray(1 - gray if dark_ink else gray, dtype=np.float32)
 
 
-def in_mnist_form(array: Bytes) -> bool:
-    """Whether the pixels already are as MNIST's: each of its digits fills 20 pixels around its centre of mass."""
+def is_in_mnist_form(array: Bytes) -> bool:
+    """Whether the pixels have MNIST's form already: a digit that fills 20 pixels around its center of mass."""
     if array.shape != (SIDE, SIDE) or array.max() < 200:
         return False
     rows, columns = np.flatnonzero(array.any(axis=1)), np.flatnonzero(array.any(axis=0))
     longest = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
     weights = array.sum(axis=1, dtype=np.float64), array.sum(axis=0, dtype=np.float64)
-    places = [float(weight @ np.arange(SIDE) / weight.sum()) for weight in weights]
-    return longest in (BOX - 1, BOX) and all(abs(place - SIDE / 2) <= 0.51 for place in places)
+    centers = [float(weight @ np.arange(SIDE) / weight.sum()) for weight in weights]
+    return longest in (BOX - 1, BOX) and all(abs(center - SIDE / 2) <= 0.51 for center in centers)
 
 
-def _cropped(steps: Sequence[Bytes], pen: Pen, ink: Bytes, strokes: Bytes) -> Bytes:
-    """The digit's ink in its own box, without what is not of the digit, in pixels enough.
+def _crop(levels: Sequence[Bytes], model: ForegroundModel, ink: Bytes, mask: Bytes) -> Bytes:
+    """Crop the digit's ink to its box, at the smallest level of the pyramid that is at least MIN_CROP large.
 
-    `ink` and `strokes` are (h, w) of the last of the picture's `steps`, each of which is twice the next.
+    `ink` and `mask` are (h, w) of the last of the `levels`, each of which is twice as large as the next.
     """
-    mask = cv2.dilate(strokes, np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
-    left, top, width, height = cv2.boundingRect(mask)
-    larger = min(len(steps) - 1, max(0, math.ceil(math.log2(ENOUGH / max(width, height)))))
+    soft = cv2.dilate(mask, np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
+    left, top, width, height = cv2.boundingRect(soft)
+    larger = min(len(levels) - 1, max(0, math.ceil(math.log2(MIN_CROP / max(width, height)))))
     if larger:
-        ink = pen.strength(steps[-1 - larger])
+        ink = model.foreground(levels[-1 - larger])
     ink = ink[top << larger : (top + height) << larger, left << larger : (left + width) << larger]
-    mask = mask[top : top + height, left : left + width]
-    mask = cv2.resize(mask, ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    return _boxed(np.asarray(cv2.multiply(ink, mask), dtype=np.uint8))
+    soft = soft[top : top + height, left : left + width]
+    soft = cv2.resize(soft, ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return _trim(np.asarray(cv2.multiply(ink, soft), dtype=np.uint8))
 
 
-def _boxed(ink: Bytes) -> Bytes:
-    """Without the empty rows and columns around."""
-    _, solid = cv2.threshold(ink, FAINT * 255, 1, cv2.THRESH_BINARY)
+def _trim(ink: Bytes) -> Bytes:
+    """Remove empty rows and columns at the sides."""
+    _, solid = cv2.threshold(ink, WEAK * 255, 1, cv2.THRESH_BINARY)
     left, top, width, height = cv2.boundingRect(solid)
     return ink[top : top + height, left : left + width] if width else ink
 
 
-def _scaled(ink: Bytes) -> Bytes:
-    """The box with its longest side at 80 pixels; strokes thinner than the reduction are widened first."""
-    factor = BOX * FINE / max(ink.shape)
+def _scale(ink: Bytes) -> Bytes:
+    """Scale the longest side to 80 pixels; strokes thinner than the reduction factor are dilated first."""
+    factor = BOX * SUPERSAMPLING / max(ink.shape)
     if factor < 1 and _stroke_width(ink) < 1 / factor:
         ink = np.asarray(cv2.dilate(ink, np.ones((round(1 / factor),) * 2, np.uint8)), dtype=np.uint8)
-    return _resized_by(ink, factor, cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+    return _resize(ink, factor, cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
 
 
-def _resized_by(ink: Bytes, factor: float, method: int) -> Bytes:
+def _resize(ink: Bytes, factor: float, method: int) -> Bytes:
     size = (max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor)))
     return np.asarray(cv2.resize(ink, size, interpolation=method), dtype=np.uint8)
 
 
-def _with_usual_stroke(ink: Bytes) -> Bytes:
-    """Strokes thinner or thicker than nearly all of MNIST's, brought to the nearest usual width."""
-    width = _stroke_width(ink) / FINE
-    change = round((np.clip(width, STROKE_THIN, STROKE_THICK) - width) * FINE)
+def _adjust_stroke_width(ink: Bytes) -> Bytes:
+    """Bring strokes thinner or thicker than nearly all of MNIST's to the nearest width within its range."""
+    width = _stroke_width(ink) / SUPERSAMPLING
+    change = round((np.clip(width, MIN_STROKE, MAX_STROKE) - width) * SUPERSAMPLING)
     if change == 0:
         return ink
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(change) + 1,) * 2)
@@ -136,12 +141,12 @@ def _with_usual_stroke(ink: Bytes) -> Bytes:
         changed = cv2.dilate(padded, kernel)
     else:
         changed = cv2.erode(ink, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    ink = _boxed(np.asarray(changed, dtype=np.uint8))
-    return _resized_by(ink, BOX * FINE / max(ink.shape), cv2.INTER_LINEAR)
+    ink = _trim(np.asarray(changed, dtype=np.uint8))
+    return _resize(ink, BOX * SUPERSAMPLING / max(ink.shape), cv2.INTER_LINEAR)
 
 
 def _stroke_width(ink: Bytes) -> float:
-    """The mean width of the strokes in pixels: twice the inked area over the length of its outline."""
+    """The mean stroke width in pixels: twice the ink's area over the length of its outline."""
     _, mask = cv2.threshold(ink, 127, 1, cv2.THRESH_BINARY)
     mask = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -149,12 +154,12 @@ def _stroke_width(ink: Bytes) -> float:
     return 2 * cv2.countNonZero(mask) / max(length, 1.0)
 
 
-def _centred(ink: Bytes) -> Floats:
-    """The box of at most 80×80 -> (28, 28) floats in [0, 1], its centre of mass in the middle. Raises NoDigitError."""
+def _center(ink: Bytes) -> Floats:
+    """Place ink of at most 80×80 in (28, 28) floats in [0, 1], centered by mass. Raises NoDigitError."""
     moments = cv2.moments(ink)
     if moments["m00"] == 0:
         raise NoDigitError(NO_INK)
-    middle, room = (SIDE / 2 + 0.5) * FINE - 0.5, SIDE * FINE  # pixel 14 of 0 to 27, where MNIST has it
+    middle, room = (SIDE / 2 + 0.5) * SUPERSAMPLING - 0.5, SIDE * SUPERSAMPLING  # pixel 14 of 0 to 27, as in MNIST
     left, top = middle - moments["m10"] / moments["m00"], middle - moments["m01"] / moments["m00"]
     left, top = (min(max(round(at), 0), room - n) for at, n in ((left, ink.shape[1]), (top, ink.shape[0])))
     around = (top, room - top - ink.shape[0], left, room - left - ink.shape[1])

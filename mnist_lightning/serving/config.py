@@ -1,4 +1,4 @@
-"""TorchServe's configuration for one server on this machine: its ports, its archive, its workers and batches."""
+"""TorchServe's configuration for one server on this machine: its ports, archive, workers and batches."""
 
 import zipfile
 from pathlib import Path
@@ -9,41 +9,46 @@ from mnist_lightning.common.constants import LOOPBACK
 from mnist_lightning.common.paths import resource
 from mnist_lightning.serving import resources
 
-# Ports beside the inference port, by the name of their address in TorchServe's configuration.
+# Each port's distance from the inference port, by the name of its setting.
 OFFSETS = {"inference": 0, "management": 1, "metrics": 2}
 GRPC_OFFSETS = {"grpc_inference": -1010, "grpc_management": -1009}
-# A crowd is answered in batches, for which a lone request waits a millisecond; or each request at once, by itself.
-PROFILES: dict[str, dict[str, int]] = {"crowd": {}, "latency": {"batchSize": 1}}  # as the archive says, but for this
+MODEL_CONFIG = "model-config.yaml"  # inside the archive
+# The keys of model-config.yaml that a profile replaces: batches as the archive says, or each request by itself.
+PROFILES: dict[str, dict[str, int]] = {"throughput": {}, "latency": {"batchSize": 1}}
+DEFAULT_PROFILE = "throughput"
 
 
-def tailored(archive: Path, folder: Path, workers: int | None, profile: str) -> Path:
-    """A store with a copy of the archive whose model-config.yaml suits this machine and the profile.
+def build_model_store(archive: Path, folder: Path, workers: int | None, profile: str) -> Path:
+    """Create a model store in `folder` with a copy of the archive, its model-config.yaml adapted; return its path.
 
-    What an archive says of workers and batches wins over any setting of TorchServe's, so it is said there.
+    The archive's numbers of workers and batches take precedence over TorchServe's settings, so they are set there.
+    Raises BadZipFile if the archive is damaged.
     """
     store = folder / "model_store"
     store.mkdir()
-    count = workers or resources.workers()
-    with zipfile.ZipFile(archive) as made, zipfile.ZipFile(store / archive.name, "w") as copy:
-        for item in made.infolist():
-            content = made.read(item)
-            if item.filename == "model-config.yaml":
-                chosen = {"minWorkers": count, "maxWorkers": count, **PROFILES[profile]}
-                content = yaml.safe_dump({**yaml.safe_load(content), **chosen}).encode()
+    count = workers or resources.default_workers()
+    with zipfile.ZipFile(archive) as original, zipfile.ZipFile(store / archive.name, "w") as copy:
+        for item in original.infolist():
+            content = original.read(item)
+            if item.filename == MODEL_CONFIG:
+                overrides = {"minWorkers": count, "maxWorkers": count, **PROFILES[profile]}
+                content = yaml.safe_dump({**yaml.safe_load(content), **overrides}).encode()
             copy.writestr(item, content)
     return store
 
 
-def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, **others: object) -> Path:
-    """The project's configuration with this server's ports and folders, and any other settings."""
+def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, **settings: object) -> Path:
+    """Write the project's config.properties with this server's ports and folders into `folder`; return its path.
+
+    `settings` replace those of the project's file.
+    """
     lines = resource("config/config.properties").read_text().splitlines()
-    settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    settings |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
-    settings["inference_address"] = f"http://{host}:{port}"
-    settings |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
-    settings["model_store"] = str(store.resolve())
-    settings["metrics_config"] = str(resource("config/metrics.yaml"))
-    settings |= {name: str(value) for name, value in others.items()}
+    values: dict[str, object] = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    values |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
+    values["inference_address"] = f"http://{host}:{port}"
+    values |= {f"{name}_port": port + offset for name, offset in GRPC_OFFSETS.items()}
+    values["model_store"] = store.resolve()
+    values["metrics_config"] = resource("config/metrics.yaml")
     path = folder / "config.properties"
-    path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    path.write_text("".join(f"{key}={value}\n" for key, value in {**values, **settings}.items()))
     return path

@@ -1,4 +1,4 @@
-"""Whether a server predicts; and of one that is starting, whether it ever will."""
+"""Check whether a server predicts, and whether a starting server can still become ready."""
 
 import contextlib
 from collections import defaultdict
@@ -8,36 +8,38 @@ import requests
 
 from mnist_lightning.common import tokens
 
-STARTS = 3  # of one worker, before a prediction came; TorchServe itself goes on for minutes
+MAX_STARTS = 3  # starts of one worker before the first prediction; TorchServe itself retries for minutes
 
 
-def answers(url: str, timeout: float = 10, token: str | None = None) -> bool:
+def is_ready(url: str, timeout: float = 10, token: str | None = None) -> bool:
     """Whether the server at `url` makes a prediction within `timeout` seconds."""
     one = [[255 if 4 <= row < 24 and 13 <= column < 16 else 0 for column in range(28)] for row in range(28)]
-    address, headers = f"{url}/predictions/mnist", tokens.headers(token)
+    endpoint, headers = f"{url}/predictions/mnist", tokens.auth_headers(token)
     with contextlib.suppress(requests.RequestException):
-        return requests.post(address, json={"image": one}, headers=headers, timeout=timeout).ok
+        return requests.post(endpoint, json={"image": one}, headers=headers, timeout=timeout).ok
     return False
 
 
 @dataclass
-class Starts:
-    """How often each worker of a server was started, as its management API at `url` tells."""
+class WorkerRestarts:
+    """Counts how often a starting server's workers were restarted, by the management API at `url`."""
 
     url: str
-    processes: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    pids: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))  # of each worker
 
-    def hopeless(self) -> str | None:
-        """Why no prediction will ever come, as soon as that is plain. To be asked several times a second."""
+    def startup_failure(self) -> str | None:
+        """Return why the server cannot become ready, or None as long as it can. Call this several times a second."""
         try:
-            told = requests.get(f"{self.url}/models/mnist", timeout=2)
+            response = requests.get(f"{self.url}/models/mnist", timeout=2)
         except requests.RequestException:
             return None  # Java itself is starting
-        if told.status_code == requests.codes.not_found:
-            return "TorchServe does not take the archive; make it anew with: python -m mnist_lightning.package"
-        for worker in told.json()[0]["workers"] if told.ok else ():
-            self.processes[worker["id"]].add(worker["pid"])
-        starts = max((len(found - {0, -1}) for found in self.processes.values()), default=0)
-        if starts < STARTS:
+        if response.status_code == requests.codes.not_found:
+            return "TorchServe rejects the archive; create it again with: python -m mnist_lightning.package"
+        for worker in response.json()[0]["workers"] if response.ok else ():
+            self.pids[worker["id"]].add(worker["pid"])
+        starts = max((len(pids - {0, -1}) for pids in self.pids.values()), default=0)
+        if starts < MAX_STARTS:
             return None
-        return f"the archive's handler fails: its worker ended {starts - 1} times before it was ready; see why above"
+        return (
+            f"the archive's handler fails: its worker ended {starts - 1} times before it was ready; see its error above"
+        )

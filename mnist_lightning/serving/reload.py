@@ -1,91 +1,111 @@
-"""New weights for a server that runs: put in its place by the server, asked for by who made them."""
+"""Replace the weights of a running server: the server puts them in place when a process on this machine asks it to."""
 
 import os
 import signal
+import sys
 import time
 import zipfile
 from pathlib import Path
 
-import psutil
 import requests
 
 from mnist_lightning.common import tokens
 from mnist_lightning.common.constants import LOOPBACK, WEIGHTS
 from mnist_lightning.common.digests import short_digest
-from mnist_lightning.serving import resources
-from mnist_lightning.serving.config import OFFSETS
-from mnist_lightning.serving.health import answers
+from mnist_lightning.common.files import write_atomic
+from mnist_lightning.serving import pid_file
+from mnist_lightning.serving.config import MODEL_CONFIG, OFFSETS
+from mnist_lightning.serving.health import is_ready
 
-MANIFEST = "MAR-INF/MANIFEST.json"
-TAILORED = "model-config.yaml"  # fitted to the machine when the server started
-SECONDS = 30.0
-
-
-class ReplacementError(RuntimeError):
-    """The archive does not replace what is served; the server goes on with that."""
+# Differ between archives of the same code: the weights, the build's date, and the configuration that `serve` adapts.
+REPLACEABLE = frozenset({WEIGHTS, "MAR-INF/MANIFEST.json", MODEL_CONFIG})
+RELOAD_TIMEOUT = 30.0  # seconds
 
 
-def served_by(folder: Path) -> Path:
-    """Where the TorchServe whose temporary folder this is has unpacked the archive."""
-    return next(folder.glob(f"models/*/{WEIGHTS}")).parent
+class ReloadError(RuntimeError):
+    """The server cannot load the archive; it continues to serve its current weights."""
 
 
-def replace(archive: Path, served: Path) -> None:
-    """Put the weights of `archive` into TorchServe's folder `served`, in one step; its workers look there.
+class ReloadHandler:
+    """A signal handler that makes a server load its archive again.
 
-    Raises ReplacementError for an archive that is none, or whose code is not what the server runs.
+    A signal that arrives before the server is ready is handled by `ready`.
+    """
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        self._model_dir: Path | None = None
+        self._pending = False
+
+    def __call__(self, *_: object) -> None:
+        """Replace the weights, or print why that is impossible."""
+        if self._model_dir is None:
+            self._pending = True
+            return
+        try:
+            replace_weights(self._archive, self._model_dir)
+        except (ReloadError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+
+    def ready(self, server_folder: Path) -> None:
+        """Start to handle signals: the server with this temporary folder has loaded its archive."""
+        self._model_dir = model_dir(server_folder)
+        if self._pending:
+            self()
+
+
+def model_dir(server_folder: Path) -> Path:
+    """Return the folder in a server's temporary folder into which TorchServe has unpacked the archive."""
+    return next(server_folder.glob(f"models/*/{WEIGHTS}")).parent
+
+
+def replace_weights(archive: Path, target: Path) -> None:
+    """Replace the weights in TorchServe's folder `target` by those of `archive`, in one step; the workers watch them.
+
+    Raises ReloadError if the archive is missing or damaged, or if its code differs from the code that the server runs.
     """
     try:
         with zipfile.ZipFile(archive) as new:
-            for name in set(new.namelist()) - {WEIGHTS, MANIFEST, TAILORED}:
-                if not name.endswith("/") and _content(served / name) != new.read(name):
-                    raise ReplacementError(f"{archive} has another {name} than the server runs; restart it instead")
+            for name in set(new.namelist()) - REPLACEABLE:
+                if not name.endswith("/") and _content(target / name) != new.read(name):
+                    raise ReloadError(f"{archive} has a different {name} than the server runs; restart the server")
             weights = new.read(WEIGHTS)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ReplacementError(f"{archive} is absent or damaged: {error}") from error
-    unfinished = served / f".{WEIGHTS}.unfinished"
-    unfinished.write_bytes(weights)
-    unfinished.replace(served / WEIGHTS)
+        raise ReloadError(f"{archive} is missing or damaged: {error}") from error
+    write_atomic(target / WEIGHTS, weights)
 
 
-def ask_for(archive: Path, port: int, token_file: Path | None = None, seconds: float = SECONDS) -> str:
-    """Have the server on this machine's `port` take its archive anew; the weights' name, once they answer.
+def request_reload(archive: Path, port: int, token_file: Path | None = None, timeout: float = RELOAD_TIMEOUT) -> str:
+    """Make the server on this machine's `port` load its archive again; return the weights' name once it serves them.
 
-    `archive` is the one it serves, as it is by now. Raises ReplacementError where no such server runs, or where it
-    does not serve these weights within `seconds`; TokenError.
+    `archive` is the file that the server was started with. Raises ReloadError if no server of this user runs on the
+    port, or if it does not serve these weights within `timeout` seconds; TokenError.
     """
     try:
         with zipfile.ZipFile(archive) as new:
             name = short_digest(new.read(WEIGHTS))
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ReplacementError(f"{archive} is absent or damaged: {error}") from error
-    token, deadline = tokens.chosen(token_file), time.monotonic() + seconds
-    os.kill(_serving(port), signal.SIGHUP)
+        raise ReloadError(f"{archive} is missing or damaged: {error}") from error
+    token, deadline = tokens.resolve_token(token_file), time.monotonic() + timeout
+    pid = pid_file.find(port)
+    if pid is None:
+        raise ReloadError(f"no mnist_lightning.serve of this user runs on port {port}; choose the port with --port")
+    os.kill(pid, signal.SIGHUP)
     while time.monotonic() < deadline:
-        # Workers change between two requests.
-        if answers(f"http://{LOOPBACK}:{port}", token=token) and name in _named(port + OFFSETS["metrics"]):
+        # Workers switch to new weights between two requests.
+        if is_ready(f"http://{LOOPBACK}:{port}", token=token) and name in _served_weights(port + OFFSETS["metrics"]):
             return name
         time.sleep(0.2)
-    raise ReplacementError(f"the server on port {port} did not take {archive} in {seconds:.0f} s; it says why")
+    raise ReloadError(f"the server on port {port} did not load {archive} within {timeout:.0f} s; its output says why")
 
 
-def _serving(port: int) -> int:
-    """The `serve` whose TorchServe listens on a port."""
-    for java in resources.listening(port):
-        parent = psutil.Process(java).parent()
-        if parent is not None and any(word.endswith("mnist_lightning.serve") for word in parent.cmdline()):
-            return parent.pid
-    raise ReplacementError(f"no mnist_lightning.serve of yours answers on port {port}; name its port with --port")
-
-
-def _named(port: int) -> str:
-    """The weights that a server's metrics name as served."""
+def _served_weights(metrics_port: int) -> str:
+    """Return the lines of a server's metrics that name the served weights."""
     try:
-        told = requests.get(f"http://{LOOPBACK}:{port}/metrics", timeout=10).text
+        text = requests.get(f"http://{LOOPBACK}:{metrics_port}/metrics", timeout=10).text
     except requests.RequestException:
         return ""
-    lines = [line for line in told.splitlines() if line.startswith("mnist_model{") and line.endswith(" 1.0")]
-    return "\n".join(lines)
+    return "\n".join(x for x in text.splitlines() if x.startswith("mnist_model{") and x.endswith(" 1.0"))
 
 
 def _content(path: Path) -> bytes | None:

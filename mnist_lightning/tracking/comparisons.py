@@ -1,4 +1,4 @@
-"""Comparisons in MLflow: their trainings, and how processes that know of each other only a name share one."""
+"""Comparisons in MLflow: a parent run with a child for each training. Several machines can share one by its name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,16 @@ import mlflow
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
-from mnist_lightning.tracking import provenance
-from mnist_lightning.tracking import runs as tracking
+from mnist_lightning.tracking import provenance, runs
 from mnist_lightning.tracking.runs import TrackingError
 
-RUN = "comparison_run"  # tag of the claim, below: the run of the comparison
-SHARED = "shared_comparison"  # tag of that run: its name
+COMPARISON_RUN = "comparison_run"  # tag of the experiment that reserves a name: the id of the comparison's run
+SHARED_NAME = "shared_comparison"  # tag of a shared comparison's run: its name
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One finished run of a comparison."""
+    """A finished training of a comparison."""
 
     optimizer: str
     seed: int
@@ -25,118 +24,126 @@ class Candidate:
     validation_accuracy: float
     validation_loss: float
     final_test_accuracy: float
-    seconds: float
-    temperature: float  # that the logits are divided by for probabilities to be believed
-    is_digit_threshold: float  # below which a picture does not look like a digit
+    seconds: float  # of training
+    temperature: float  # divides the logits to calibrate the probabilities
+    is_digit_threshold: float  # pictures whose `is_digit` is below it are rejected
     started: int  # milliseconds since 1970
 
 
 def finished(comparison_id: str) -> list[Candidate]:
-    """The finished runs of a comparison, best first: by validation accuracy, then by validation loss."""
-    runs = _runs(f"tags.`mlflow.parentRunId` = '{comparison_id}' and attributes.status = 'FINISHED'")
-    found = [
-        _candidate(run) for run in runs if {tracking.FINAL_TEST_ACCURACY, tracking.THRESHOLD} <= set(run.data.metrics)
-    ]
-    return sorted(found, key=lambda c: (-c.validation_accuracy, c.validation_loss))
+    """The finished trainings of a comparison, best first: by validation accuracy, then by validation loss."""
+    children = _search(f"tags.`mlflow.parentRunId` = '{comparison_id}' and attributes.status = 'FINISHED'")
+    required = {runs.FINAL_TEST_ACCURACY, runs.THRESHOLD}
+    candidates = [_candidate(run) for run in children if required <= set(run.data.metrics)]
+    return sorted(candidates, key=lambda candidate: (-candidate.validation_accuracy, candidate.validation_loss))
 
 
-def newest(found: Sequence[Candidate]) -> list[Candidate]:
-    """Of each optimizer and seed the run that was started last, in the same order."""
-    last = {(one.optimizer, one.seed): one for one in sorted(found, key=lambda one: one.started)}
-    return [one for one in found if one in last.values()]
+def newest(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidate of each optimizer and seed that was started last, in the same order."""
+    by_start = sorted(candidates, key=lambda candidate: candidate.started)
+    last = {(candidate.optimizer, candidate.seed): candidate for candidate in by_start}
+    return [candidate for candidate in candidates if candidate in last.values()]
 
 
 def statuses(comparison_id: str) -> dict[str, str]:
-    """How the newest training of each name in a comparison stands, in MLflow's words."""
-    runs = sorted(_runs(f"tags.`mlflow.parentRunId` = '{comparison_id}'"), key=lambda run: run.info.start_time)
-    return {run.info.run_name: str(run.info.status) for run in runs}
+    """MLflow's status of the newest run of each training, by the training's name."""
+    children = sorted(_search(f"tags.`mlflow.parentRunId` = '{comparison_id}'"), key=lambda run: run.info.start_time)
+    return {run.info.run_name: str(run.info.status) for run in children}
 
 
-def trainings(comparison_id: str, work: str) -> dict[str, tuple[str, bool]]:
-    """The trainings of one process's part of a comparison, by name: the run's id, and whether it is finished."""
-    found = _runs(f"tags.`mlflow.parentRunId` = '{comparison_id}' and tags.`{tracking.WORK}` = '{work}'")
-    return {run.info.run_name: (run.info.run_id, tracking.FINAL_TEST_ACCURACY in run.data.metrics) for run in found}
+def runs_of_workspace(comparison_id: str, workspace: str) -> dict[str, tuple[str, bool]]:
+    """The trainings that one process has started in a comparison, by name: run id, and whether it is finished."""
+    children = _search(f"tags.`mlflow.parentRunId` = '{comparison_id}' and tags.`{runs.WORKSPACE}` = '{workspace}'")
+    return {run.info.run_name: (run.info.run_id, runs.FINAL_TEST_ACCURACY in run.data.metrics) for run in children}
 
 
-def of_run(run_id: str) -> str:
-    """The parent of a run. Raises TrackingError for a run that MLflow does not know or that has no parent."""
+def parent_of(run_id: str) -> str:
+    """The comparison of a training's run. Raises TrackingError if the run does not exist or is not a training's."""
     try:
         parent = mlflow.get_run(run_id).data.tags.get("mlflow.parentRunId")
     except MlflowException as error:
-        raise TrackingError(f"MLflow at {tracking.address()} knows no run {run_id!r}") from error
+        raise TrackingError(f"MLflow at {runs.tracking_uri()} has no run {run_id!r}") from error
     if parent is None:
-        raise TrackingError(f"run {run_id} is not one optimizer's training: it has no parent run")
+        raise TrackingError(f"run {run_id} is not a training: it has no parent run")
     return str(parent)
 
 
-def shared(name: str, recipe: str) -> str:
-    """The run of the comparison that everybody who asks for this name shares; made, with its recipe, if need be.
+def join(name: str, recipe: str) -> str:
+    """The run of the comparison that is shared by `name`; it is created with its recipe if it does not exist.
 
-    MLflow takes any number of runs of one name, but of experiments only one, and with its tags in one transaction.
-    So everybody makes a run, and claims the name by an experiment that names it; who comes second deletes his run.
-    The experiment is hidden at once: its name stays taken.
+    Processes that ask for the same name at the same time get the same run. MLflow allows any number of runs with the
+    same name, but only one experiment, whose tags are written in the same transaction. So every process creates a
+    run and then tries to create an experiment that reserves the name for this run. The processes that are too late
+    delete their runs. The experiment is deleted at once to hide it; MLflow keeps the names of deleted experiments.
+
+    Raises:
+        TrackingError: the comparison cannot be created, or its run was deleted.
     """
-    if (found := _claimed(name)) is not None:
-        return found
+    if (reserved := _reserved(name)) is not None:
+        return reserved
     client = mlflow.MlflowClient()
-    older = sorted(_runs(f"tags.{SHARED} = '{name}'"), key=lambda run: run.info.start_time)  # `mlflow gc` ends claims
-    mine = older[0].info.run_id if older else _made(name, recipe)
+    # `mlflow gc` removes deleted experiments, so a comparison may exist whose name is no longer reserved.
+    older = sorted(_search(f"tags.{SHARED_NAME} = '{name}'"), key=lambda run: run.info.start_time)
+    run_id = older[0].info.run_id if older else _create(name, recipe)
     try:
-        client.delete_experiment(client.create_experiment(_claim(name), tags={RUN: mine}))
+        client.delete_experiment(client.create_experiment(_reservation(name), tags={COMPARISON_RUN: run_id}))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise TrackingError(f"comparison {name!r} cannot be opened: {str(error)[:200]}") from error
-    agreed = named(name)
-    if agreed != mine and not older:
-        client.delete_run(mine)
+            raise TrackingError(f"comparison {name!r} cannot be created: {str(error)[:200]}") from error
+    agreed = find(name)
+    if agreed != run_id and not older:
+        client.delete_run(run_id)
     return agreed
 
 
-def named(name: str) -> str:
-    """The run of the comparison that is shared by this name. Raises TrackingError where there is none."""
-    found = _claimed(name)
-    if found is None:
-        begin = f"python -m mnist_lightning.train --comparison {name}"
-        raise TrackingError(f"MLflow at {tracking.address()} has no comparison {name!r}; begin it: {begin}")
-    if not tracking.knows(found):
-        raise TrackingError(f"comparison {name!r} was deleted (run {found}); restore that run, or use another name")
-    return found
+def find(name: str) -> str:
+    """The run of the comparison that is shared by `name`. Raises TrackingError if there is none."""
+    run_id = _reserved(name)
+    if run_id is None:
+        start = f"python -m mnist_lightning.train --comparison {name}"
+        raise TrackingError(f"MLflow at {runs.tracking_uri()} has no comparison {name!r}; start it with: {start}")
+    if not runs.exists(run_id):
+        raise TrackingError(f"comparison {name!r} was deleted (run {run_id}); restore that run, or use another name")
+    return run_id
 
 
-def _claim(name: str) -> str:
-    return f"{tracking.EXPERIMENT}: comparison {name}"
+def _reservation(name: str) -> str:
+    """The name of the experiment that reserves a comparison's name."""
+    return f"{runs.EXPERIMENT}: comparison {name}"
 
 
-def _claimed(name: str) -> str | None:
-    claim: Experiment | None = mlflow.get_experiment_by_name(_claim(name))  # hidden ones too
-    return None if claim is None else str(claim.tags[RUN])
+def _reserved(name: str) -> str | None:
+    """The run for which a comparison's name is reserved."""
+    experiment: Experiment | None = mlflow.get_experiment_by_name(_reservation(name))  # finds deleted ones too
+    return None if experiment is None else str(experiment.tags[COMPARISON_RUN])
 
 
-def _made(name: str, recipe: str) -> str:
+def _create(name: str, recipe: str) -> str:
     client = mlflow.MlflowClient()
-    experiment = mlflow.set_experiment(tracking.EXPERIMENT)
-    tags = {**provenance.tags(), SHARED: name}
-    made: Run = client.create_run(experiment.experiment_id, run_name=name, tags=tags)
-    client.log_text(made.info.run_id, recipe, tracking.RECIPE)
-    return str(made.info.run_id)
+    experiment = mlflow.set_experiment(runs.EXPERIMENT)
+    created: Run = client.create_run(
+        experiment.experiment_id, run_name=name, tags={**provenance.tags(), SHARED_NAME: name}
+    )
+    client.log_text(created.info.run_id, recipe, runs.RECIPE)
+    return str(created.info.run_id)
 
 
-def _runs(query: str) -> list[Run]:
-    found = mlflow.search_runs(experiment_names=[tracking.EXPERIMENT], filter_string=query, output_format="list")
+def _search(query: str) -> list[Run]:
+    found = mlflow.search_runs(experiment_names=[runs.EXPERIMENT], filter_string=query, output_format="list")
     return list(found)
 
 
-def _candidate(found: Run) -> Candidate:
-    metrics = found.data.metrics
+def _candidate(run: Run) -> Candidate:
+    metrics = run.data.metrics
     return Candidate(
-        optimizer=found.data.params["optimizer"],
-        seed=int(found.data.params["seed"]),
-        run_id=found.info.run_id,
-        validation_accuracy=metrics[tracking.BEST_VALIDATION_ACCURACY],
-        validation_loss=metrics[tracking.BEST_VALIDATION_LOSS],
-        final_test_accuracy=metrics[tracking.FINAL_TEST_ACCURACY],
-        seconds=metrics[tracking.TRAINING_SECONDS],
-        temperature=metrics[tracking.TEMPERATURE],
-        is_digit_threshold=metrics[tracking.THRESHOLD],
-        started=found.info.start_time,
+        optimizer=run.data.params["optimizer"],
+        seed=int(run.data.params["seed"]),
+        run_id=run.info.run_id,
+        validation_accuracy=metrics[runs.BEST_VALIDATION_ACCURACY],
+        validation_loss=metrics[runs.BEST_VALIDATION_LOSS],
+        final_test_accuracy=metrics[runs.FINAL_TEST_ACCURACY],
+        seconds=metrics[runs.TRAINING_SECONDS],
+        temperature=metrics[runs.TEMPERATURE],
+        is_digit_threshold=metrics[runs.THRESHOLD],
+        started=run.info.start_time,
     )

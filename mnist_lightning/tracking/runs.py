@@ -1,4 +1,4 @@
-"""MLflow: what is recorded of a run, the registry, the champion. With comparisons.py, nothing else touches MLflow."""
+"""Runs in MLflow: opening them, logging to them, reading them. Only this package imports MLflow."""
 
 import contextlib
 import logging
@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 import numpy as np
 import torch
-from lightning.pytorch.loggers import MLFlowLogger
 from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -20,9 +20,10 @@ from torch import nn
 
 from mnist_lightning.tracking import provenance
 
-DEFAULT_ADDRESS = "sqlite:///mlflow.db"
-EXPERIMENT = REGISTERED_MODEL = "mnist"
-CHAMPION = "champion"
+DEFAULT_URI = "sqlite:///mlflow.db"  # in the current folder
+EXPERIMENT = "mnist"
+
+# Metrics of a finished run.
 BEST_VALIDATION_ACCURACY = "best_validation_accuracy"
 BEST_VALIDATION_LOSS = "best_validation_loss"
 FINAL_TEST_ACCURACY = "final_test_accuracy"
@@ -30,61 +31,84 @@ CALIBRATION_ERROR = "test_calibration_error"
 TEMPERATURE = "temperature"
 THRESHOLD = "is_digit_threshold"
 TRAINING_SECONDS = "training_seconds"
+
+# Artifacts.
 CHECKPOINT = "checkpoints/best.ckpt"
-MODEL_URI = "model_uri"
 MODEL_CARD = "model_card.md"
 RECIPE = "recipe.yaml"
-WORK = "work"  # tag: the process that trained it, as its folder of checkpoints is named
+
+# Tags.
+MODEL_URI = "model_uri"
+WORKSPACE = "work"  # the name of the folder of checkpoints of the process that trained the run
 
 
 class TrackingError(RuntimeError):
-    """MLflow does not answer, or does not know what is asked for."""
+    """MLflow does not answer, or does not have what is requested."""
 
 
-def address() -> str:
-    """Where runs are recorded: MLFLOW_TRACKING_URI, or a SQLite file in this folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_ADDRESS
+def tracking_uri() -> str:
+    """The URI of MLflow's store: MLFLOW_TRACKING_URI, or a SQLite file in the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
-def connect() -> None:
-    """Get MLflow ready to record. Raises TrackingError if the server does not answer."""
+def connect(*, create: bool = True) -> None:
+    """Configure MLflow to use the store of `tracking_uri`.
+
+    Args:
+        create: create the store and the experiment if they do not exist. A command that only reads passes False.
+
+    Raises:
+        TrackingError: the store cannot be used, or it does not exist and `create` is False.
+    """
+    uri = tracking_uri()
+    path = _local_path(uri)
+    if not create and path is not None and not path.exists():
+        raise TrackingError(f"no MLflow store at {uri}; train first: python -m mnist_lightning.train")
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    mlflow.set_tracking_uri(address())
-    mlflow.set_system_metrics_sampling_interval(1)  # a second: a first look is over soon
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_system_metrics_sampling_interval(1)  # seconds; a quick try ends before MLflow's default of 10
     try:
-        mlflow.set_experiment(EXPERIMENT)
-        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")  # opens on its runs
+        if create:
+            mlflow.set_experiment(EXPERIMENT)
+            mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")  # its page opens on runs
+        else:
+            mlflow.get_experiment_by_name(EXPERIMENT)
     except MlflowException as error:
         reason = str(error).splitlines()[0][:200]
-        raise TrackingError(f"MLflow at {address()} cannot be used: {reason}. Set MLFLOW_TRACKING_URI") from error
+        raise TrackingError(f"MLflow at {uri} cannot be used: {reason}. Set MLFLOW_TRACKING_URI") from error
 
 
 @contextlib.contextmanager
 def run(
     name: str | None = None,
     *,
-    again: str | None = None,
+    run_id: str | None = None,
     parent: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
-    """A run for as long as the block lasts, a child of `parent` or of the open one; `again` opens an older run.
+    """Open a run while the block runs, and yield its id.
 
-    Yields its id. It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED on any other exception.
+    The run ends as FINISHED, as KILLED after Ctrl-C, or as FAILED after any other exception.
+
+    Args:
+        name: the name of a new run.
+        run_id: open this existing run instead of a new one.
+        parent: the id of the parent run; by default the run that is open, if there is one.
+        tags: added to those of `provenance`.
     """
     nested = mlflow.active_run() is not None
-    every = {**provenance.tags(), **(tags or {})}
-    child = nested or parent is not None
-    started = mlflow.start_run(
-        again, run_name=name, nested=nested, parent_run_id=parent, tags=every, log_system_metrics=child
+    all_tags = {**provenance.tags(), **(tags or {})}
+    is_child = nested or parent is not None
+    opened = mlflow.start_run(
+        run_id, run_name=name, nested=nested, parent_run_id=parent, tags=all_tags, log_system_metrics=is_child
     )
-    run_id: str = started.info.run_id
     status = "FAILED"
     try:
-        yield run_id
+        yield str(opened.info.run_id)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -93,12 +117,7 @@ def run(
         mlflow.end_run(status)
 
 
-def logger(run_id: str) -> MLFlowLogger:
-    """Lightning's logger, writing into an open run."""
-    return MLFlowLogger(experiment_name=EXPERIMENT, tracking_uri=address(), run_id=run_id)
-
-
-def record(
+def log(
     *,
     parameters: Mapping[str, Any] | None = None,
     metrics: Mapping[str, float] | None = None,
@@ -107,9 +126,11 @@ def record(
     files: Mapping[str, Path] | None = None,
     description: str | None = None,
 ) -> None:
-    """Add to the open run; texts, figures and files by their name among its artifacts. Metrics come last.
+    """Log to the open run: parameters and metrics by name, and artifacts by name; metrics come last.
 
-    `description` is Markdown, which the run's page shows first.
+    Args:
+        files: paths of local files; the name of each artifact ends with the name of its file.
+        description: Markdown for the top of the run's page.
     """
     mlflow.log_params(dict(parameters or {}))
     if description is not None:
@@ -123,16 +144,21 @@ def record(
     mlflow.log_metrics(dict(metrics or {}))
 
 
-def record_dataset(images: np.ndarray, labels: np.ndarray, name: str, context: str) -> None:
-    """Note a data set with its digest as an input of the open run."""
-    data = mlflow.data.from_numpy(  # type: ignore[attr-defined]  # made at import
+def log_dataset(images: np.ndarray, labels: np.ndarray, name: str, context: str) -> None:
+    """Log a dataset's name, shape and digest as an input of the open run."""
+    dataset = mlflow.data.from_numpy(  # type: ignore[attr-defined]  # defined when mlflow.data is imported
         images, targets=labels, name=name
     )
-    mlflow.log_input(data, context=context)
+    mlflow.log_input(dataset, context=context)
 
 
-def record_model(network: nn.Module, example: np.ndarray) -> None:
-    """Log the network as a model that MLflow can load and register: (B, 1, 28, 28) floats -> (B, 10) logits."""
+def log_model(network: nn.Module, example: np.ndarray) -> None:
+    """Log the network to the open run as a model that MLflow can load and register.
+
+    Args:
+        network: (B, 1, 28, 28) floats in [0, 1] -> (B, 10) logits.
+        example: an input of the network.
+    """
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 1, 28, 28))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 10))]),
@@ -148,59 +174,45 @@ def record_model(network: nn.Module, example: np.ndarray) -> None:
     mlflow.set_tag(MODEL_URI, logged.model_uri)
 
 
-def knows(run_id: str) -> bool:
-    """Whether there is such a run, and it was not deleted."""
+def exists(run_id: str) -> bool:
+    """Whether there is a run of this id that is not deleted."""
     try:
         return str(mlflow.get_run(run_id).info.lifecycle_stage) == "active"
     except MlflowException:
         return False
 
 
-def text(run_id: str, name: str) -> str:
-    """A text among a run's artifacts. Raises TrackingError where there is no such run or text."""
+def load_text(run_id: str, name: str) -> str:
+    """The text of an artifact. Raises TrackingError if the run or the artifact does not exist."""
     try:
         return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{name}"))
     except (MlflowException, OSError) as error:
-        raise TrackingError(f"MLflow at {address()} has no {name} of a run {run_id!r}") from error
+        raise TrackingError(f"run {run_id!r} has no {name} in MLflow at {tracking_uri()}") from error
 
 
-def history(run_id: str, name: str) -> list[float]:
-    """A metric's values by step; the last of each, as an interrupted training may have logged an epoch twice."""
+def download_checkpoint(run_id: str, folder: Path) -> Path:
+    """Copy a run's best checkpoint to a folder; its path there. Raises TrackingError if the run has none."""
+    try:
+        path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=CHECKPOINT, dst_path=str(folder))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"run {run_id!r} has no {CHECKPOINT} in MLflow at {tracking_uri()}") from error
+    return Path(path)
+
+
+def metric_history(run_id: str, name: str) -> list[float]:
+    """The values of a metric by step; if a step was logged twice, as after an interruption, its last value."""
     entries = sorted(mlflow.MlflowClient().get_metric_history(run_id, name), key=lambda one: (one.step, one.timestamp))
     return list({entry.step: entry.value for entry in entries}.values())
 
 
 def tags(run_id: str) -> dict[str, str]:
-    """A run's tags."""
+    """The tags of a run."""
     return dict(mlflow.get_run(run_id).data.tags)
 
 
-def crown(run_id: str) -> str:
-    """Register a run's model, with its card, as a new version with the alias `champion`; the version's number."""
-    client = mlflow.MlflowClient()
-    with contextlib.suppress(MlflowException):  # it exists already
-        client.create_registered_model(REGISTERED_MODEL)
-    uri = tags(run_id)[MODEL_URI]
-    version = client.create_model_version(REGISTERED_MODEL, uri, run_id, model_id=uri.rpartition("/")[2]).version
-    client.update_model_version(REGISTERED_MODEL, version, text(run_id, MODEL_CARD))
-    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
-    return str(version)
-
-
-def champion() -> str:
-    """The run behind the champion. Raises TrackingError if there is none yet."""
-    try:
-        return str(mlflow.MlflowClient().get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).run_id)
-    except MlflowException as error:
-        raise TrackingError(
-            f"MLflow at {address()} has no champion yet; train one: python -m mnist_lightning.train"
-        ) from error
-
-
-def checkpoint(run_id: str, folder: Path) -> Path:
-    """Copy a run's best checkpoint into a folder. Raises TrackingError if the run has none."""
-    try:
-        path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=CHECKPOINT, dst_path=str(folder))
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"run {run_id} has no {CHECKPOINT} in MLflow at {address()}") from error
-    return Path(path)
+def _local_path(uri: str) -> Path | None:
+    """The file or folder of a local store, None for a server or a database server."""
+    parts = urlsplit(uri)
+    if parts.scheme == "sqlite":
+        return Path(parts.path[1:]) if parts.path[1:] else None  # three slashes before a relative path, four before /
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None

@@ -1,4 +1,4 @@
-"""The choice among a comparison's runs: how the optimizers stand, what is missing, and a table of it."""
+"""The selection of a champion from a comparison: the leaderboard, and its report."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,85 +6,82 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from mnist_lightning.evaluation import plots
-from mnist_lightning.evaluation.significance import Mean, verdict
-from mnist_lightning.tracking import comparisons
-from mnist_lightning.tracking import runs as tracking
+from mnist_lightning.evaluation import names, plots
+from mnist_lightning.evaluation.significance import Mean, compare_top_two
+from mnist_lightning.tracking import comparisons, registry, runs
 from mnist_lightning.tracking.comparisons import Candidate
-from mnist_lightning.training.config import read
-from mnist_lightning.training.module import VALIDATION_ACCURACY, VALIDATION_LOSS
 
-CURVES = ["train_loss", VALIDATION_LOSS, VALIDATION_ACCURACY, "learning_rate", "gradient_norm"]
+CURVES = (
+    *(names.TRAIN_LOSS, names.VALIDATION_LOSS, names.VALIDATION_ACCURACY),
+    *(names.LEARNING_RATE, names.GRADIENT_NORM),
+)
 COLUMNS = ("", "optimizer", "validation", "test", "seconds", "best run")
-Standings = Mapping[str, Sequence[Candidate]]
+REPORT_WIDTH = 100  # characters at least, so that run ids are not cut, in a pipe either
+Leaderboard = Mapping[str, Sequence[Candidate]]  # the candidates of each optimizer, best first; best optimizer first
 
 
-def standings(comparison_id: str) -> Standings:
-    """Each optimizer's runs, best first; the optimizer of the highest mean validation accuracy first."""
-    runs: dict[str, list[Candidate]] = {}
-    for one in comparisons.newest(comparisons.finished(comparison_id)):
-        runs.setdefault(one.optimizer, []).append(one)
+def leaderboard(comparison_id: str) -> Leaderboard:
+    """The newest candidates of a comparison, ranked by validation; an optimizer's rank is that of its mean."""
+    candidates: dict[str, list[Candidate]] = {}
+    for candidate in comparisons.newest(comparisons.finished(comparison_id)):
+        candidates.setdefault(candidate.optimizer, []).append(candidate)
 
-    def merit(name: str) -> tuple[float, float]:
-        accuracies, losses = zip(*((one.validation_accuracy, one.validation_loss) for one in runs[name]), strict=True)
-        return statistics.fmean(accuracies), -statistics.fmean(losses)
+    def sort_key(optimizer: str) -> tuple[float, float]:
+        accuracy = statistics.fmean(candidate.validation_accuracy for candidate in candidates[optimizer])
+        loss = statistics.fmean(candidate.validation_loss for candidate in candidates[optimizer])
+        return accuracy, -loss
 
-    return {name: runs[name] for name in sorted(runs, key=merit, reverse=True)}
-
-
-def missing(name: str) -> str:
-    """What the comparison that is shared by this name still lacks of its recipe, as a sentence; empty for nothing."""
-    comparison_id = comparisons.named(name)
-    recipe, _ = read(["--config", tracking.text(comparison_id, tracking.RECIPE)])
-    there = {(one.optimizer, one.seed) for one in comparisons.finished(comparison_id)}
-    stand = comparisons.statuses(comparison_id)
-    lacking = [title for title, training in recipe.trainings().items() if training not in there]
-    told = ", ".join(f"{title} ({stand.get(title, 'not begun')})" for title in lacking)
-    return told and f"comparison {name!r} is not complete: it lacks {told}"
+    return {optimizer: candidates[optimizer] for optimizer in sorted(candidates, key=sort_key, reverse=True)}
 
 
-def curves(found: Standings) -> dict[str, dict[str, list[float]]]:
-    """Each optimizer's curves, of its best run."""
-    return {name: {curve: tracking.history(runs[0].run_id, curve) for curve in CURVES} for name, runs in found.items()}
+def winner(ranking: Leaderboard) -> Candidate:
+    """The best candidate of the best optimizer."""
+    return next(iter(ranking.values()))[0]
 
 
-def crown(found: Standings) -> str:
-    """The winner becomes the champion, the open run tells how all stand; the version of the registered model."""
-    drawn = {"comparison.png": plots.comparison_curves(curves(found))}
-    tracking.record(figures=drawn, description=summary(found))
-    return tracking.crown(winner(found).run_id)
+def promote(ranking: Leaderboard) -> str:
+    """Make the winner the champion, and log the leaderboard to the open run; the version of the registered model."""
+    runs.log(figures={"comparison.png": plots.comparison_curves(_curves(ranking))}, description=summary(ranking))
+    return registry.promote(winner(ranking).run_id)
 
 
-def winner(found: Standings) -> Candidate:
-    """The best run of the best optimizer."""
-    return next(iter(found.values()))[0]
-
-
-def summary(found: Standings) -> str:
-    """How the optimizers stand, and whether the lead is noise, as Markdown."""
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *_rows(found)]
+def summary(ranking: Leaderboard) -> str:
+    """The leaderboard as Markdown, with the margin of the best optimizer."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *_rows(ranking)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\n{_lead(found)}\n\nThe curves of all are in `comparison.png` among the artifacts."
+    return f"{table}\n\n{_margin(ranking)}\n\n`comparison.png` among the artifacts shows the training curves."
 
 
-def report(found: Standings) -> None:
-    """Print the same."""
+def report(ranking: Leaderboard) -> None:
+    """Print the leaderboard, and the margin of the best optimizer."""
     table = Table(*COLUMNS, title="best on validation first")
-    for row in _rows(found):
+    for row in _rows(ranking):
         table.add_row(*row)
     console = Console()
-    console.width = max(console.width, 100)  # run ids whole, in a pipe too
+    console.width = max(console.width, REPORT_WIDTH)
     console.print(table)
-    if lead := _lead(found):
-        print(lead)
+    if margin := _margin(ranking):
+        print(margin)
 
 
-def _rows(found: Standings) -> Iterator[list[str]]:
-    for place, (name, runs) in enumerate(found.items(), start=1):
-        means = [Mean.of([getattr(run, f"{part}_accuracy") for run in runs]) for part in ("validation", "final_test")]
-        seconds = statistics.fmean(run.seconds for run in runs)
-        yield [str(place), name, *map(str, means), f"{seconds:.0f}", runs[0].run_id]
+def _curves(ranking: Leaderboard) -> dict[str, dict[str, list[float]]]:
+    """The training curves of each optimizer's best candidate."""
+    return {
+        optimizer: {curve: runs.metric_history(candidates[0].run_id, curve) for curve in CURVES}
+        for optimizer, candidates in ranking.items()
+    }
 
 
-def _lead(found: Standings) -> str:
-    return verdict({name: [run.validation_accuracy for run in runs] for name, runs in found.items()})
+def _rows(ranking: Leaderboard) -> Iterator[list[str]]:
+    for rank, (optimizer, candidates) in enumerate(ranking.items(), start=1):
+        validation = Mean.from_values([candidate.validation_accuracy for candidate in candidates])
+        test = Mean.from_values([candidate.final_test_accuracy for candidate in candidates])
+        seconds = statistics.fmean(candidate.seconds for candidate in candidates)
+        yield [str(rank), optimizer, str(validation), str(test), f"{seconds:.0f}", candidates[0].run_id]
+
+
+def _margin(ranking: Leaderboard) -> str:
+    """How far the best optimizer leads; empty if it is the only one."""
+    return compare_top_two(
+        {name: [candidate.validation_accuracy for candidate in candidates] for name, candidates in ranking.items()}
+    )

@@ -1,43 +1,42 @@
-"""What a training is made of: dataclasses, read from a YAML file and the command line together."""
+"""The recipe of a training, as a dataclass with validated values."""
 
-import argparse
+import contextlib
+import copy
+import functools
 import inspect
+import operator
+import pydoc
 import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from argparse import ArgumentError
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
-from typing import NoReturn, cast
 
 import torch
-import yaml
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from mnist_lightning.common.validation import InvalidValueError, check_fraction
 from mnist_lightning.datasets.augment import Augmentation
 from mnist_lightning.models.digitnet import WIDTHS
+from mnist_lightning.training import recipe_yaml
 from mnist_lightning.training.module import OptimizerFactory, Schedule
-
-DEFAULT_FILE = Path("config/train.yaml")
-RESUME_HELP = (
-    "Go on with the last training that was interrupted in this folder, or with that of the comparison named; takes no "
-    "other flags."
-)
+from mnist_lightning.training.recipe_yaml import KeyPath, RecipeError, Values
 
 
 @dataclass
 class Recipe:
-    """A comparison of optimizers: the same network, data, seed and first weights for each."""
+    """A comparison of optimizers: each trains the same network on the same data from the same initial weights."""
 
     optimizers: dict[str, OptimizerFactory]
     """The optimizers to compare, by name: a class_path and its init_args."""
     schedules: dict[str, Schedule]
     """The learning-rate schedule of each optimizer, by the same names."""
     augmentation: Augmentation = field(default_factory=Augmentation)
-    """How far the training pictures are taken from MNIST's own."""
-    calm: float = 0.0
-    """Part of the epochs, the last ones, in which pictures are only moved, and half as far, in [0, 1)."""
+    """Augmentation of the training images."""
+    finetune_fraction: float = 0.0
+    """Fraction of the epochs, the last ones, with only half of the affine augmentation, in [0, 1)."""
     widths: list[PositiveInt] = field(default_factory=lambda: list(WIDTHS))
     """Channels after each of the network's convolutions, two or more."""
     epochs: PositiveInt = 10
@@ -45,146 +44,145 @@ class Recipe:
     batch_size: PositiveInt = 256
     """Images in a step."""
     label_smoothing: float = 0.0
-    """Part of each label spread over the ten digits, in [0, 1)."""
-    averaging: float = 0.15
-    """Part of the training over which the weights are averaged (a running mean takes their place), in [0, 1)."""
+    """Fraction of each label that is spread over the ten digits, in [0, 1)."""
+    ema_window: float = 0.15
+    """Window of the moving average of the weights, as a fraction of the training, in [0, 1)."""
     outliers: PositiveInt = 800
-    """Pictures of each kind of things that are no digits, to learn from what to refuse."""
+    """Outliers of each kind that are generated to fit the out-of-distribution head."""
     seed: NonNegativeInt = 0
-    """Seed of the first weights, the order of the images and their augmentation."""
+    """Seed of the initial weights, the order of the images and their augmentation."""
     seeds: PositiveInt = 1
-    """Train each optimizer with so many seeds, from `seed` on, for mean and standard error."""
+    """Number of seeds, from `seed` on, with which each optimizer is trained for mean and standard error."""
     limit: PositiveInt | None = None
-    """Use only so many training images, for a first look."""
+    """Use only this many training images, for a quick try."""
     only: str | None = None
-    """Train just this one of the optimizers."""
+    """Train only this one of the optimizers."""
     comparison: str | None = None
-    """Take part in the comparison that everybody shares who gives this name, on any machine; else one of its own."""
+    """Join the comparison of this name, which several machines can share; without it, start a new one."""
     data_dir: Path = Path("data/MNIST/raw")
-    """Where MNIST's four files are, or will be fetched to."""
+    """Folder of MNIST's four files, which are downloaded if they are missing."""
     model_store: Path = Path("model_store")
-    """Where the archive of the best model goes."""
+    """Folder for the archive of the best model."""
 
     def __post_init__(self) -> None:
-        for name in ("label_smoothing", "averaging", "calm"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and less than 1")
+        self.widths = [int(width) for width in self.widths]  # checkpoints hold no PositiveInt
+        for name in ("label_smoothing", "ema_window", "finetune_fraction"):
+            check_fraction(name, getattr(self, name))
         if self.comparison is not None and not re.fullmatch(r"[\w .:-]{1,100}", self.comparison):
-            raise ValueError(
-                f"comparison is {self.comparison!r}; it must be up to 100 letters, digits, or any of _ .:-"
-            )
+            raise InvalidValueError("comparison", self.comparison, "up to 100 letters, digits, or any of _ .:-")
         if len(self.widths) < 2:
-            raise ValueError(f"widths is {self.widths}; it must name two layers or more")
-        names = ", ".join(self.optimizers) or "none"
+            raise InvalidValueError("widths", self.widths, "two layers or more")
         if not self.optimizers:
-            raise ValueError("optimizers is empty: name at least one")
+            raise InvalidValueError("optimizers", self.optimizers, "a mapping with at least one optimizer")
+        names = ", ".join(self.optimizers)
         if self.only is not None and self.only not in self.optimizers:
-            raise ValueError(f"only is {self.only!r}; the recipe's optimizers are {names}")
+            raise InvalidValueError("only", self.only, f"one of the recipe's optimizers: {names}")
         for name, optimizer in self.optimizers.items():
-            _probe(name, optimizer)
+            _try_out(name, optimizer)
         if absent := [name for name in self.optimizers if name not in self.schedules]:
             raise ValueError(f"schedules lacks {', '.join(absent)}; the recipe's optimizers are {names}")
 
+    @classmethod
+    def from_yaml(cls, text: str) -> "Recipe":
+        """The recipe of a YAML text, in which keys may have their former names. Raises RecipeError."""
+        return cls.from_values(recipe_yaml.parse(text))
+
+    @classmethod
+    def from_values(cls, values: Values) -> "Recipe":
+        """The recipe of nested mappings, as read from YAML. Raises RecipeError."""
+        try:
+            return _build(values)
+        except (ArgumentError, ValueError, TypeError) as error:
+            raise _explain(values, error) from error
+
     def trainings(self) -> dict[str, tuple[str, int]]:
-        """Optimizer and seed of every training, by its name in MLflow."""
+        """Optimizer and seed of every training, by the name of its run in MLflow."""
         names = [self.only] if self.only else list(self.optimizers)
-        every = product(range(self.seed, self.seed + self.seeds), names)
-        return {name if self.seeds == 1 else f"{name} seed {seed}": (name, seed) for seed, name in every}
+        trainings = product(range(self.seed, self.seed + self.seeds), names)
+        return {name if self.seeds == 1 else f"{name} seed {seed}": (name, seed) for seed, name in trainings}
 
 
-def _probe(name: str, optimizer: OptimizerFactory) -> None:
-    """Make the optimizer once for a single weight: what torch will not accept is known before any data is."""
+def recipe_parser() -> ArgumentParser:
+    """A parser of recipes: it converts values, fills in defaults and prints help; it raises ArgumentError."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog="python -m mnist_lightning.train", description=Recipe.__doc__, exit_on_error=False)
+    parser.add_class_arguments(Recipe, as_group=False)
+    return parser
+
+
+def to_yaml(values: Values) -> str:
+    """The YAML text of a valid recipe, with all defaults filled in."""
+    parser = _cached_parser()
+    return str(parser.dump(parser.parse_object(copy.deepcopy(values))))
+
+
+@functools.cache
+def _cached_parser() -> ArgumentParser:
+    return recipe_parser()
+
+
+def _build(values: Values) -> Recipe:
+    parser = _cached_parser()
+    made = parser.instantiate(parser.parse_object(copy.deepcopy(values)))  # which may change its argument
+    return Recipe(**{field.name: made[field.name] for field in fields(Recipe)})
+
+
+def _try_out(name: str, optimizer: OptimizerFactory) -> None:
+    """Make the optimizer for a single weight, to find arguments that torch rejects before anything is trained."""
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (ValueError, TypeError) as error:
         raise ValueError(f"optimizers.{name}: {error}") from error
 
 
-def read(arguments: list[str] | None = None, of_run: Callable[[str], str] | None = None) -> tuple[Recipe, str]:
-    """The recipe of a command line, and the same as YAML text for the record.
-
-    The file named by --config (config/train.yaml unless named), or what `of_run` gives as the YAML text of the run
-    named by --like, comes first; flags override it. A value that is not allowed, or a key that does not exist, ends
-    the program with exit code 2 and what is allowed.
-    """
-    before = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    before.add_argument("--config", default=str(DEFAULT_FILE))
-    before.add_argument("--like")
-    named, rest = before.parse_known_args(arguments)
-    parser = recipe_parser()
-    start = of_run(named.like) if named.like and of_run else named.config
-    values = parser.parse_args([f"--config={start}", *rest])
-    try:
-        recipe = parser.instantiate(values)
-        return Recipe(**{name: recipe[name] for name in Recipe.__dataclass_fields__}), _as_text(parser, values)
-    except (ValueError, TypeError) as error:
-        parser.error(str(error))
+def _explain(values: Values, error: Exception) -> RecipeError:
+    """An error that names the one key without which the recipe is valid, if there is such a key."""
+    path = _culprit(values)
+    if path is None:
+        return RecipeError(str(error).strip().splitlines()[-1].strip())
+    key, expected = ".".join(path), _expected(values, path[:-1])
+    if path[-1] not in expected:
+        return RecipeError(f"{key} is not a key of recipes; allowed are {', '.join(expected)}")
+    value = functools.reduce(operator.getitem, path, values)
+    if isinstance(error, InvalidValueError):
+        return RecipeError(f"{key} is {error.value!r}; it must be {error.expected}")
+    if isinstance(error, ArgumentError):
+        return RecipeError(f"{key} is {value!r}; it must be {expected[path[-1]]}")
+    return RecipeError(f"{key} is {value!r}: {error}")
 
 
-def resumed(arguments: Sequence[str]) -> str | None:
-    """What --resume names: "" for nothing, None where it is not there. Other flags beside it end with code 2."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--resume", nargs="?", const="")
-    named, rest = parser.parse_known_args(arguments)
-    if named.resume is not None and rest and not {"-h", "--help"} & {*rest}:
-        print(
-            f"error: --resume goes on with the recipe that the training was started with; leave out {' '.join(rest)}",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-    return cast(str | None, named.resume)
+def _culprit(values: Values) -> KeyPath | None:
+    """The longest key path without whose value the recipe is valid."""
+    leaves = dict(recipe_yaml.flatten(values))
+    prefixes = dict.fromkeys(path[:length] for path in leaves for length in range(1, len(path) + 1))
+    for prefix in sorted(prefixes, key=len, reverse=True):
+        rest = {path: value for path, value in leaves.items() if path[: len(prefix)] != prefix}
+        parent = {prefix[:-1]: {}} if prefix[:-1] else {}  # stays, if only as an empty mapping
+        with contextlib.suppress(ArgumentError, ValueError, TypeError):
+            _build(recipe_yaml.unflatten({**parent, **rest}))
+            return prefix
+    return None
 
 
-def recipe_parser() -> ArgumentParser:
-    """The parser behind `read`: one flag for each value of a Recipe, nested ones with dots."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = _Parser(prog="python -m mnist_lightning.train", description=Recipe.__doc__)
-    parser.add_argument("--config", action="config", help="YAML file of a recipe. (default: config/train.yaml)")
-    parser.add_argument("--like", metavar="RUN_ID", help="Start from the recipe of a run in MLflow instead of a file.")
-    parser.add_argument("--resume", nargs="?", metavar="COMPARISON_RUN_ID", help=RESUME_HELP)
-    parser.add_class_arguments(Recipe, as_group=False)
-    return parser
+def _expected(values: Values, parent: KeyPath) -> Mapping[str, str]:
+    """What each key below a key path must be, completing "it must be …"."""
+    match parent:
+        case ():
+            return _types(Recipe)
+        case ("augmentation",):
+            return _types(Augmentation)
+        case ("schedules", _):
+            return _types(Schedule)
+        case ("optimizers", name, "init_args"):
+            _, *arguments = _types(pydoc.locate(values["optimizers"][name]["class_path"])).items()  # params comes first
+            return dict(arguments)
+        case ("optimizers", _):
+            return {"class_path": "the path of an optimizer's class, such as torch.optim.SGD", "init_args": "a mapping"}
+    return dict.fromkeys(values[parent[0]], "a mapping as in config/train.yaml, with valid keys and values")
 
 
-class _Parser(ArgumentParser):
-    """Says what is allowed beside what is wrong."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print what is wrong and what would be right; exit code 2."""
-        print(f"error: {message}\n{self._allowed(message)}", file=sys.stderr)
-        sys.exit(2)
-
-    def _allowed(self, message: str) -> str:
-        if "is not accepted" in message:  # a key of some class: the parser does not say of which
-            shown = [torch.optim.Adam, torch.optim.SGD, torch.optim.RMSprop, Schedule]
-            keys = [f"  {kind.__name__}: {', '.join(inspect.signature(kind).parameters)}" for kind in shown]
-            return "\n".join(["allowed keys:", f"  recipe: {', '.join(Recipe.__dataclass_fields__)}", *keys])
-        return f"allowed: {', '.join(f'--{name}' for name in Recipe.__dataclass_fields__)}; --help explains each"
-
-
-def changed(text: str, **values: object) -> str:
-    """A recipe's YAML text with other values."""
-    return yaml.safe_dump({**yaml.safe_load(text), **values}, sort_keys=False)
-
-
-def differences(text: str, other: str) -> list[str]:
-    """What makes two recipes' trainings incomparable; which optimizer is trained, and where files lie, does not."""
-    mine, theirs = (dict(_flat(yaml.safe_load(one))) for one in (text, other))
-    names = [
-        name for name in mine | theirs if name.split(".")[0] not in ("only", "comparison", "data_dir", "model_store")
-    ]
-    return [
-        f"{name} is {mine.get(name)}, there {theirs.get(name)}" for name in names if mine.get(name) != theirs.get(name)
-    ]
-
-
-def _flat(values: dict[str, object], before: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield before + name, value
-
-
-def _as_text(parser: ArgumentParser, values: Namespace) -> str:
-    return cast(str, parser.dump(values))
+def _types(made: object) -> Mapping[str, str]:
+    """What the arguments of a class must be, by its annotations."""
+    parameters = inspect.signature(made).parameters.values() if callable(made) else ()
+    annotations = {parameter.name: inspect.formatannotation(parameter.annotation) for parameter in parameters}
+    return {name: f"of type {re.sub(r'[a-z_.]+[.]', '', text)}" for name, text in annotations.items()}

@@ -1,8 +1,8 @@
-"""One training by several processes, on one machine or more: what torchrun says of this one, and what follows.
+"""Data-parallel training of one network by several processes that torchrun starts, on one machine or more.
 
-Every step takes the same images as in one process, each process its part of them; gradients are averaged, so that all
-hold the same weights. Batch normalisation takes the statistics of the process's own part, and the running ones, which
-the trained network keeps, are those of process 0.
+Every step takes the same images as in a single process, and each process takes its share of them; gradients are
+averaged, and all processes hold the same weights. Batch normalization uses the statistics of the process's own share;
+the trained network keeps the running statistics of process 0.
 """
 
 import os
@@ -12,40 +12,44 @@ import lightning as L
 import torch
 
 
-class ClusterError(RuntimeError):
+class DistributedError(RuntimeError):
     """The processes cannot share this training."""
 
 
-def size() -> int:
-    """How many processes train together; 1 without torchrun."""
+def world_size() -> int:
+    """Number of processes that train together; 1 without torchrun."""
     return int(os.environ["WORLD_SIZE"]) if torch.distributed.is_torchelastic_launched() else 1
 
 
 def rank() -> int:
-    """This process's number among them; 0 alone records, chooses and archives."""
-    return int(os.environ["RANK"]) if size() > 1 else 0
+    """Number of this process, from 0. Only process 0 logs runs, promotes and packages."""
+    return int(os.environ["RANK"]) if world_size() > 1 else 0
 
 
-def placement() -> dict[str, Any]:
-    """Lightning's arguments for it."""
-    if size() == 1:
+def trainer_kwargs() -> dict[str, Any]:
+    """The arguments of Lightning's Trainer for this process."""
+    if world_size() == 1:
         return {"devices": 1}
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
-    return {"strategy": "ddp", "devices": here, "num_nodes": size() // here, "use_distributed_sampler": False}
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    return {"strategy": "ddp", "devices": local, "num_nodes": world_size() // local, "use_distributed_sampler": False}
 
 
 def check(batch_size: int, resuming: bool) -> None:
-    """Raises ClusterError where a batch cannot be divided among the processes, or only one of them can go on."""
-    if batch_size % size():
-        raise ClusterError(f"batch_size is {batch_size}, which {size()} processes cannot divide; choose a multiple")
-    if resuming and size() > 1:
-        raise ClusterError(f"--resume goes on in one process, and these are {size()}: start it without torchrun")
+    """Raise DistributedError if the processes cannot divide a batch, or if several are to resume a training."""
+    if batch_size % world_size():
+        raise DistributedError(
+            f"batch_size is {batch_size}, which {world_size()} processes cannot divide; choose a multiple"
+        )
+    if resuming and world_size() > 1:
+        raise DistributedError(
+            f"--resume runs in one process, and torchrun started {world_size()}; run it without torchrun"
+        )
 
 
-class Apart(L.Callback):
-    """Lightning gives every process the same random numbers; their pictures are to be augmented each in its own way."""
+class PerRankSeed(L.Callback):
+    """Gives every process its own random numbers for augmentation; Lightning seeds all processes alike."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Process 0 keeps its own."""
+        """Reseed all processes except process 0."""
         if rank():
             torch.manual_seed(torch.initial_seed() + rank())

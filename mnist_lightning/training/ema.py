@@ -1,32 +1,43 @@
-"""The running mean of the weights, which reads better than those of any one step; after Polyak and Juditsky (1992)."""
+"""An exponential moving average of the weights, which classifies better than the weights of any one step.
+
+After Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
+"""
 
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 
-EVERY = 5  # steps from one update to the next: as good as every step, and cheaper
+UPDATE_EVERY_N_STEPS = 5  # as accurate as an update at every step, and cheaper
 
 
-class RunningMean(WeightAveraging):
-    """Validates, and keeps in checkpoints, an exponential mean of the weights over about `window` steps.
+class WarmupEMA(WeightAveraging):
+    """Validates and checkpoints an exponential moving average of the weights over about `window` steps.
 
-    Early on it is one over the last quarter of the steps so far, or the first, random weights would be in it for long,
-    and validation would say nothing of what has been learnt.
+    Early in the training the average covers the last quarter of the steps so far. With a fixed window it would contain
+    the random initial weights for long, and validation would not show the progress.
+
+    Args:
+        window: length of the average in steps, 0 or more.
     """
 
     def __init__(self, window: float) -> None:
-        def moved(mean: torch.Tensor, now: torch.Tensor, updates: torch.Tensor | int) -> torch.Tensor:
-            return mean + (now - mean) * share(updates, window)
+        def update(average: torch.Tensor, current: torch.Tensor, updates: torch.Tensor | int) -> torch.Tensor:
+            return average + (current - average) * ema_rate(updates, window)
 
-        super().__init__(avg_fn=moved)
+        super().__init__(avg_fn=update)
+
+    @property
+    def state_key(self) -> str:
+        """The key in checkpoints; a former name of this class, under which older checkpoints have it too."""
+        return "RunningMean"
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Whether the mean moves after this step, counted from 0, or this epoch."""
-        return step_idx is not None and step_idx % EVERY == 0
+        """Whether to update the average after this step, counted from 0, or this epoch."""
+        return step_idx is not None and step_idx % UPDATE_EVERY_N_STEPS == 0
 
 
-def share(updates: torch.Tensor | int, window: float) -> torch.Tensor:
-    """The part of the mean, in (0, 1], that the newest weights become after `updates` updates, one or more.
+def ema_rate(updates: torch.Tensor | int, window: float) -> torch.Tensor:
+    """The weight of the current weights, in (0, 1], in the average after `updates` updates, 1 or more.
 
-    It stays on the device that counts them: reading a GPU's number would have every step wait for it.
+    The result stays on the device of `updates`; reading it on the CPU would make every step wait for the GPU.
     """
-    return torch.as_tensor(4 / updates).clamp(EVERY / max(window, EVERY), 1.0)
+    return torch.as_tensor(4 / updates).clamp(UPDATE_EVERY_N_STEPS / max(window, UPDATE_EVERY_N_STEPS), 1.0)

@@ -1,136 +1,96 @@
-"""One optimizer's training: from the first weights to a run in MLflow that tells all about it."""
+"""One optimizer's training: from the initial weights to a finished run in MLflow."""
 
 import logging
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, MLFlowLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
+from mnist_lightning.common.files import save_atomic
 from mnist_lightning.datasets import mnist
 from mnist_lightning.datasets.datamodule import MnistDataModule
-from mnist_lightning.evaluation.metrics import Assessment, assess
-from mnist_lightning.evaluation.model_card import card
+from mnist_lightning.datasets.ood import OODDataset
+from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.evaluation import names
+from mnist_lightning.evaluation import ood as ood_evaluation
+from mnist_lightning.evaluation.metrics import ClassificationMetrics, evaluate_network
+from mnist_lightning.evaluation.model_card import render_model_card
+from mnist_lightning.evaluation.ood import OODMetrics
 from mnist_lightning.models.digitnet import DigitNet, checkpoint_of
 from mnist_lightning.tracking import provenance, runs
 from mnist_lightning.training import distributed, ood
 from mnist_lightning.training.config import Recipe
-from mnist_lightning.training.ema import RunningMean
-from mnist_lightning.training.module import VALIDATION_LOSS, DigitClassifier, precision
-from mnist_lightning.training.ood import Lessons, Rejection
+from mnist_lightning.training.ema import WarmupEMA
+from mnist_lightning.training.module import DigitClassifier, precision
 from mnist_lightning.training.progress import TrainingProgress
-from mnist_lightning.training.resume import Continuity
+from mnist_lightning.training.resume import ResumeCheckpoint
+
+# Warnings that do not apply: the data is in memory, and folders of checkpoints are reused on purpose.
+IRRELEVANT_WARNINGS = (
+    ".*does not have many workers",
+    ".*isinstance.treespec",
+    ".*No complete tensor found",
+    ".*is not empty",
+)
+RECIPE_PARAMETERS = (
+    *("widths", "epochs", "finetune_fraction", "batch_size", "label_smoothing", "ema_window", "outliers", "limit"),
+)
 
 
-def data_of(recipe: Recipe) -> MnistDataModule:
-    """The data as a recipe wants them, not read yet."""
-    augment = recipe.augmentation
-    part = (distributed.rank(), distributed.size())
-    return MnistDataModule(recipe.data_dir, recipe.batch_size, recipe.limit, recipe.seed, augment, recipe.calm, part)
+@dataclass(frozen=True)
+class FitResult:
+    """The best network of a training, on the CPU; its checkpoint, which only process 0 has; the training time."""
+
+    network: DigitNet
+    checkpoint: Path
+    seconds: float
 
 
-def classifier_of(network: DigitNet, recipe: Recipe, name: str) -> DigitClassifier:
-    """A network, to be trained with one of the recipe's optimizers."""
-    return DigitClassifier(network, recipe.optimizers[name], recipe.schedules[name], recipe.label_smoothing)
+def train_and_log(
+    optimizer: str, seed: int, recipe: Recipe, splits: MnistSplits, ood_data: OODDataset, run_id: str, folder: Path
+) -> None:
+    """Train one optimizer with one seed, fit the out-of-distribution head, and log all to the open run `run_id`.
 
-
-def train_one(name: str, recipe: Recipe, data: MnistDataModule, lessons: Lessons, run_id: str, folder: Path) -> None:
-    """One optimizer's training with the seed of `data`, into the open run; then what is no digit, from `lessons`.
-
-    It goes on from where `folder` left off, if it did.
+    An interrupted training continues from the checkpoint in `folder`.
     """
-    runs.record(parameters=_parameters(name, recipe, data.seed))
-    images, labels = data.training
-    runs.record_dataset(images.numpy(), labels.numpy(), "mnist-train", "training")
-    network, best, seconds = fit(name, recipe, data, folder, runs.logger(run_id))
-    found = assess(network, data)
-    network.ood_head = ood.fit(network, lessons, data.seed)
-    runs.record(files={runs.CHECKPOINT: _judged(network, best)})
-    runs.record_model(network, (images[:2].float() / 255).numpy())
-    refusing = ood.measure(network, lessons, data.test)
-    _record(found, refusing, network, seconds, name, data.seed, recipe)  # last: a run with these figures is whole
+    runs.log(parameters=_parameters(optimizer, seed, recipe))
+    images, labels = splits.training
+    runs.log_dataset(images.numpy(), labels.numpy(), "mnist-train", "training")
+    logger = MLFlowLogger(experiment_name=runs.EXPERIMENT, tracking_uri=runs.tracking_uri(), run_id=run_id)
+    result = fit(optimizer, seed, recipe, splits, folder, logger)
+    network = result.network
+    classification = evaluate_network(network, splits)
+    network.ood_head = ood.fit(network, ood_data, seed)
+    runs.log(files={runs.CHECKPOINT: _save_with_head(network, result.checkpoint)})
+    runs.log_model(network, (images[:2].float() / 255).numpy())
+    ood_metrics = ood_evaluation.measure(network, splits.test[0], ood_data.held_out_outliers)
+    _log_results(
+        classification, ood_metrics, result, optimizer, seed, recipe
+    )  # last: these metrics mark a finished run
 
 
 def fit(
-    name: str, recipe: Recipe, data: MnistDataModule, folder: Path, logger: Logger | None = None
-) -> tuple[DigitNet, Path, float]:
-    """The best network of one optimizer's training, on the CPU; its checkpoint in `folder`, and the seconds it took.
-
-    Where several processes train together, each calls this, and process 0 alone has a checkpoint to read afterwards.
-    """
-    L.seed_everything(data.seed, verbose=False)  # the same first weights for every optimizer
+    optimizer: str, seed: int, recipe: Recipe, splits: MnistSplits, folder: Path, logger: Logger | None = None
+) -> FitResult:
+    """Train one optimizer with one seed; with several processes, each of them calls this function."""
+    L.seed_everything(seed, verbose=False)  # all optimizers start from the same weights
     network = DigitNet(recipe.widths)
-    classifier = classifier_of(network, recipe, name)
-    best = ModelCheckpoint(folder, "best", monitor=VALIDATION_LOSS, mode="min", enable_version_counter=False)
-    continuity = Continuity(folder)
-    callbacks = [best, averaging(recipe, data), distributed.Apart(), continuity]
-    _run(classifier, data, recipe.epochs, logger, callbacks + [TrainingProgress(name)] * (distributed.rank() == 0))
-    seconds = continuity.seconds
+    classifier = make_classifier(network, recipe, optimizer)
+    data = make_data_module(recipe, splits, seed)
+    best = ModelCheckpoint(folder, "best", monitor=names.VALIDATION_LOSS, mode="min", enable_version_counter=False)
+    last = ResumeCheckpoint(folder)
+    callbacks = [best, make_ema(recipe, data), distributed.PerRankSeed(), last]
     if distributed.rank() == 0:
-        weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
-        classifier.load_state_dict(weights["state_dict"])
-    return network.cpu().eval(), Path(best.best_model_path), seconds
-
-
-def _judged(network: DigitNet, best: Path) -> Path:
-    """The best checkpoint with the network's judge in it; in a file of its own, as a training may be resumed."""
-    path = best.parent / "judged" / best.name
-    path.parent.mkdir(exist_ok=True)
-    checkpoint = torch.load(best, weights_only=True, map_location="cpu")
-    torch.save({**checkpoint, **checkpoint_of(network, "network.")}, path)
-    return path
-
-
-def _record(
-    found: Assessment,
-    refusing: Rejection,
-    network: DigitNet,
-    seconds: float,
-    optimizer: str,
-    seed: int,
-    recipe: Recipe,
-) -> None:
-    """What the best checkpoint is worth, into the open run, and its model card."""
-    parameters = sum(weights.numel() for weights in network.parameters())
-    told = card(
-        found,
-        refusing,
-        optimizer=optimizer,
-        seed=seed,
-        widths=recipe.widths,
-        parameters=parameters,
-        seconds=seconds,
-        git_commit=provenance.git_commit(),
-    )
-    metrics = {
-        runs.TRAINING_SECONDS: seconds,
-        runs.BEST_VALIDATION_ACCURACY: found.validation_accuracy,
-        runs.BEST_VALIDATION_LOSS: found.validation_loss,
-        runs.TEMPERATURE: found.temperature,
-        runs.FINAL_TEST_ACCURACY: found.test_accuracy,
-        runs.CALIBRATION_ERROR: found.calibration_error,
-        runs.THRESHOLD: refusing.threshold,
-        "test_digits_refused": refusing.refused_digits,
-        "held_back_others_refused": refusing.refused_others,
-        "held_back_others_auroc": refusing.separation,
-    }
-    runs.record(metrics=metrics, figures=found.figures, texts={runs.MODEL_CARD: told}, description=told)
-
-
-def _run(
-    classifier: DigitClassifier,
-    data: MnistDataModule,
-    epochs: int,
-    logger: Logger | None,
-    callbacks: list[L.Callback],
-) -> None:
+        callbacks.append(TrainingProgress(optimizer))
     trainer = L.Trainer(
-        max_epochs=epochs,
+        max_epochs=recipe.epochs,
         accelerator="auto",
-        **distributed.placement(),
+        **distributed.trainer_kwargs(),
         precision=precision(),
         logger=logger or False,
         callbacks=callbacks,
@@ -139,47 +99,109 @@ def _run(
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # only epochs are logged; a larger value would warn about short ones
     )
-    last = next(callback.path for callback in callbacks if isinstance(callback, Continuity))
+    _fit_or_resume(trainer, classifier, data, last.path)
+    seconds = last.seconds
+    if distributed.rank() == 0:
+        weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+        classifier.load_state_dict(weights["state_dict"])
+    return FitResult(network.cpu().eval(), Path(best.best_model_path), seconds)
+
+
+def make_data_module(recipe: Recipe, splits: MnistSplits, seed: int) -> MnistDataModule:
+    """The batches of one training, of which this process takes its share."""
+    return MnistDataModule(
+        splits,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        augment=recipe.augmentation,
+        finetune_fraction=recipe.finetune_fraction,
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+    )
+
+
+def make_classifier(network: DigitNet, recipe: Recipe, optimizer: str) -> DigitClassifier:
+    """A network, to be trained with one of the recipe's optimizers."""
+    return DigitClassifier(network, recipe.optimizers[optimizer], recipe.schedules[optimizer], recipe.label_smoothing)
+
+
+def make_ema(recipe: Recipe, data: MnistDataModule) -> WarmupEMA:
+    """The moving average of the weights over the recipe's window."""
+    return WarmupEMA(recipe.ema_window * recipe.epochs * len(data.train_dataloader()))
+
+
+def silence_warnings() -> None:
+    """Silence Lightning's tips, and warnings that do not apply to this training."""
+    for package in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):  # MLflow imports the last one
+        logging.getLogger(f"{package}.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in IRRELEVANT_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _fit_or_resume(trainer: L.Trainer, classifier: DigitClassifier, data: MnistDataModule, last: Path) -> None:
     try:
         trainer.fit(classifier, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    except SystemExit as stop:  # what Lightning makes of Ctrl-C
+    except SystemExit as stop:  # Lightning turns Ctrl-C into it
         if trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from stop
         raise
 
 
-def averaging(recipe: Recipe, data: MnistDataModule) -> RunningMean:
-    """The mean of the weights over the recipe's part of the training."""
-    return RunningMean(recipe.averaging * recipe.epochs * len(data.train_dataloader()))
+def _save_with_head(network: DigitNet, best: Path) -> Path:
+    """A copy of the best checkpoint with the head; the checkpoint itself stays as it is, for resuming."""
+    path = best.parent / "with_head" / best.name
+    path.parent.mkdir(exist_ok=True)
+    checkpoint = torch.load(best, weights_only=True, map_location="cpu")
+    save_atomic(path, lambda file: torch.save({**checkpoint, **checkpoint_of(network, "network.")}, file))
+    return path
 
 
-def _parameters(name: str, recipe: Recipe, seed: int) -> dict[str, object]:
-    made = recipe.optimizers[name]([torch.nn.Parameter(torch.zeros(1))])
-    chosen = {f"optimizer.{key}": value for key, value in made.defaults.items()}
-    schedule = {f"schedule.{key}": value for key, value in vars(recipe.schedules[name]).items()}
-    names = ("widths", "epochs", "calm", "batch_size", "label_smoothing", "averaging", "outliers", "limit")
-    common = {key: getattr(recipe, key) for key in names}
-    augmentation = {f"augmentation.{key}": value for key, value in vars(recipe.augmentation).items()}
+def _log_results(
+    classification: ClassificationMetrics,
+    ood_metrics: OODMetrics,
+    result: FitResult,
+    optimizer: str,
+    seed: int,
+    recipe: Recipe,
+) -> None:
+    """Log metrics, figures and the model card of the best checkpoint to the open run."""
+    model_card = render_model_card(
+        classification,
+        ood_metrics,
+        optimizer=optimizer,
+        seed=seed,
+        widths=recipe.widths,
+        parameters=sum(weights.numel() for weights in result.network.parameters()),
+        seconds=result.seconds,
+        git_commit=provenance.git_commit(),
+    )
+    metrics = {
+        runs.TRAINING_SECONDS: result.seconds,
+        runs.BEST_VALIDATION_ACCURACY: classification.validation_accuracy,
+        runs.BEST_VALIDATION_LOSS: classification.validation_loss,
+        runs.TEMPERATURE: classification.temperature,
+        runs.FINAL_TEST_ACCURACY: classification.test_accuracy,
+        runs.CALIBRATION_ERROR: classification.calibration_error,
+        runs.THRESHOLD: ood_metrics.threshold,
+        "test_digits_refused": ood_metrics.rejected_digits,
+        "held_back_others_refused": ood_metrics.rejected_outliers,
+        "held_back_others_auroc": ood_metrics.auroc,
+    }
+    runs.log(
+        metrics=metrics, figures=classification.figures, texts={runs.MODEL_CARD: model_card}, description=model_card
+    )
+
+
+def _parameters(optimizer: str, seed: int, recipe: Recipe) -> dict[str, object]:
+    """What is logged as the run's parameters, with the defaults of the optimizer."""
+    made = recipe.optimizers[optimizer]([torch.nn.Parameter(torch.zeros(1))])
     return {
-        "optimizer": name,
-        **chosen,
-        **schedule,
-        **augmentation,
-        **common,
+        "optimizer": optimizer,
+        **{f"optimizer.{key}": value for key, value in made.defaults.items()},
+        **{f"schedule.{key}": value for key, value in vars(recipe.schedules[optimizer]).items()},
+        **{f"augmentation.{key}": value for key, value in vars(recipe.augmentation).items()},
+        **{key: getattr(recipe, key) for key in RECIPE_PARAMETERS},
         "seed": seed,
         "precision": precision(),
         "dataset_sha256": mnist.digest(),
     }
-
-
-def hush() -> None:
-    """Silence what is not about this training: tips, and advice for data that is not in memory."""
-    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):  # the last one by way of mlflow
-        logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.WARNING)
-    for text in (
-        ".*does not have many workers",
-        ".*isinstance.treespec",
-        ".*No complete tensor found",
-        ".*is not empty",
-    ):
-        warnings.filterwarnings("ignore", message=text)

@@ -1,4 +1,4 @@
-"""How the network learns: one LightningModule, whatever the optimizer."""
+"""The training and validation steps: one LightningModule for every optimizer."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,30 +13,29 @@ from torch import nn
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
+from mnist_lightning.common.validation import check_fraction
+from mnist_lightning.evaluation import names
 from mnist_lightning.models.digitnet import bfloat16_is_faster
 
-DIGITS = 10
-VALIDATION_ACCURACY = "validation_accuracy"  # by which runs are compared
-VALIDATION_LOSS = "validation_loss"  # by which a run's epochs are: 5,000 images tell these apart where accuracies tie
+NUM_CLASSES = 10
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 @dataclass
 class Schedule:
-    """How the learning rate goes over a training: up to the optimizer's `lr`, then down to nearly nothing."""
+    """The learning rate over a training: a linear warmup to the optimizer's `lr`, then a decay to nearly zero."""
 
     warmup: float = 0.2
-    """Part of all steps in which the rate climbs in a straight line, in [0, 1)."""
+    """Fraction of the steps in which the rate rises linearly, in [0, 1)."""
     decay: Literal["linear", "cosine"] = "linear"
-    """The way down from there."""
+    """Shape of the decay after the warmup."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is {self.warmup}; it must be at least 0 and less than 1")
+        check_fraction("warmup", self.warmup)
 
     def factor(self, progress: float) -> float:
-        """The part of the peak rate at `progress`, itself in [0, 1]; never quite zero."""
+        """Factor of the peak rate, in [0.001, 1], at `progress` in [0, 1]."""
         if progress < self.warmup:
             return max(progress / self.warmup, 1e-3)
         left = (1 - progress) / (1 - self.warmup)
@@ -44,13 +43,13 @@ class Schedule:
 
 
 class DigitClassifier(L.LightningModule):
-    """A network of (B, 1, 28, 28) -> (B, 10) logits, trained by cross-entropy.
+    """Trains a network of (B, 1, 28, 28) -> (B, 10) logits by cross-entropy.
 
     Args:
-        network: the network itself; moved to channels_last, which its convolutions are faster in.
+        network: the network; it is converted to channels_last, in which convolutions are faster.
         optimizer: makes the optimizer from the network's parameters.
         schedule: the learning rate over the training.
-        label_smoothing: part of each label spread over the ten digits, in [0, 1).
+        label_smoothing: fraction of each label that is spread over the ten digits, in [0, 1).
     """
 
     def __init__(
@@ -63,34 +62,34 @@ class DigitClassifier(L.LightningModule):
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
         self.optimizer, self.schedule, self.label_smoothing = optimizer, schedule, label_smoothing
-        self.accuracy = MulticlassAccuracy(DIGITS, average="micro")
+        self.accuracy = MulticlassAccuracy(NUM_CLASSES, average="micro")
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
-        """One step's loss."""
+        """The loss of one step."""
         images, labels = batch
         loss = F.cross_entropy(self.network(images).float(), labels, label_smoothing=self.label_smoothing)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True)
+        self.log(names.TRAIN_LOSS, loss, on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """The length of the gradient, before anything is done with it."""
+        """Log the norm of the gradient."""
         gradients = [weights.grad for weights in self.network.parameters() if weights.grad is not None]
-        self.log("gradient_norm", nn.utils.get_total_norm(gradients), on_step=False, on_epoch=True, sync_dist=True)
+        self.log(names.GRADIENT_NORM, nn.utils.get_total_norm(gradients), on_step=False, on_epoch=True, sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
-        """Record where the schedule is."""
-        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
+        """Log the learning rate."""
+        self.log(names.LEARNING_RATE, self.trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
-        """Loss and accuracy on the validation images."""
+        """Log loss and accuracy."""
         images, labels = batch
         logits = self.network(images).float()
         self.accuracy(logits, labels)
-        self.log(VALIDATION_LOSS, F.cross_entropy(logits, labels), batch_size=len(labels), sync_dist=True)
-        self.log(VALIDATION_ACCURACY, self.accuracy, batch_size=len(labels))
+        self.log(names.VALIDATION_LOSS, F.cross_entropy(logits, labels), batch_size=len(labels), sync_dist=True)
+        self.log(names.VALIDATION_ACCURACY, self.accuracy, batch_size=len(labels))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer with a learning rate that changes at every step."""
+        """The optimizer, with a learning rate that is updated at every step."""
         optimizer = self.optimizer(self.network.parameters())
         steps = self.trainer.estimated_stepping_batches
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step / steps))
@@ -98,5 +97,5 @@ class DigitClassifier(L.LightningModule):
 
 
 def precision() -> Literal["bf16-mixed", "32-true"]:
-    """Lightning's name of the numbers to train with on this machine."""
+    """The fastest of Lightning's precisions on this machine."""
     return "bf16-mixed" if bfloat16_is_faster("cuda" if torch.cuda.is_available() else "cpu") else "32-true"

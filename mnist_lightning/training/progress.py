@@ -1,4 +1,4 @@
-"""How far a training is: a bar on a terminal, a line an epoch elsewhere; on stderr either way."""
+"""The progress of a training on stderr: a progress bar on a terminal, a line per epoch elsewhere."""
 
 import sys
 import time
@@ -9,26 +9,26 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from mnist_lightning.training.module import VALIDATION_ACCURACY
+from mnist_lightning.evaluation import names
 
 
 class _StepRate(ProgressColumn):
-    """Steps a second."""
+    """Steps per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed or 0:5.1f} steps/s")
 
 
 class TrainingProgress(L.Callback):
-    """Shows epoch, step rate, loss, validation accuracy and time left of one optimizer's training."""
+    """Shows epoch, step rate, loss, validation accuracy and remaining time of one optimizer's training."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.bar: Progress | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open the bar, where there is a terminal to draw it on."""
-        self.started, self.before = time.perf_counter(), trainer.global_step  # not 0 where a training goes on
+        """Start the bar if stderr is a terminal."""
+        self.started, self.first_step = time.perf_counter(), trainer.global_step  # not 0 in a resumed training
         if not sys.stderr.isatty():
             return
         self.bar = Progress(
@@ -43,25 +43,26 @@ class TrainingProgress(L.Callback):
         self.task = self.bar.add_task(self._epoch(trainer), total=trainer.estimated_stepping_batches, figures="")
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Move the bar on by a step."""
+        """Advance the bar by a step."""
         if self.bar is not None:
             self.bar.update(self.task, completed=trainer.global_step, description=self._epoch(trainer))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the epoch's figures."""
-        seen = trainer.callback_metrics
-        figures = f"loss {seen['train_loss']:.4f}  validation {100 * seen[VALIDATION_ACCURACY]:.2f} %"
+        """Show loss and accuracy of the epoch."""
+        metrics = trainer.callback_metrics
+        accuracy = 100 * metrics[names.VALIDATION_ACCURACY]
+        figures = f"loss {metrics[names.TRAIN_LOSS]:.4f}  validation {accuracy:.2f} %"
         if self.bar is not None:
             self.bar.update(self.task, figures=figures)
         else:
             seconds = time.perf_counter() - self.started
-            rate = (trainer.global_step - self.before) / seconds
+            rate = (trainer.global_step - self.first_step) / seconds
             left = (trainer.estimated_stepping_batches - trainer.global_step) / rate
             line = f"{self._epoch(trainer)}  {rate:5.1f} steps/s  {figures}  {left:.0f} s left"
             print(line, file=sys.stderr, flush=True)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Close the bar, however the training ended."""
+        """Stop the bar, also after an interruption."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None

@@ -1,4 +1,4 @@
-"""What HTTP does to a request before the handler sees it: nothing that anyone sends is the server's fault."""
+"""The front end, which passes HTTP requests to the handler: no request of a client causes a server error."""
 
 import base64
 import hashlib
@@ -28,22 +28,23 @@ def post(server: Server, body: bytes, headers: dict[str, str], path: str = "pred
     return answer
 
 
-def refused(answer: Response, status: int) -> str:
-    told = answer.json()
-    assert (answer.status_code, told["code"]) == (status, status)
-    assert set(told) == {"code", "type", "message"}
-    return str(told["message"])
+def error_message(answer: Response, status: int) -> str:
+    """Check that the answer is an error with this status, and return its message."""
+    error = answer.json()
+    assert (answer.status_code, error["code"]) == (status, status)
+    assert set(error) == {"code", "type", "message"}
+    return str(error["message"])
 
 
 @pytest.mark.parametrize("body", [DIGIT, DIGIT + b"%zz&=%", JSON_BODY], ids=["picture", "percent signs", "JSON"])
 @pytest.mark.parametrize("headers", [FORM, {"Content-Type": FORM["Content-Type"] + "; charset=UTF-8"}])
-def test_what_curl_declares_by_default_is_no_obstacle(server: Server, body: bytes, headers: dict[str, str]) -> None:
+def test_curls_default_content_type_is_accepted(server: Server, body: bytes, headers: dict[str, str]) -> None:
     assert post(server, body, headers).json() == post(server, DIGIT, {"Content-Type": "image/png"}).json()
 
 
 @pytest.mark.parametrize("body", [b"", b"a=1&b=2", b"%", b"&".join([b"a=1"] * 2000)], ids=lambda body: str(body[:8]))
-def test_a_form_is_refused_as_what_it_is(server: Server, body: bytes) -> None:
-    assert "accepted are" in refused(post(server, body, FORM), 400)
+def test_an_html_form_is_rejected(server: Server, body: bytes) -> None:
+    assert "accepted are" in error_message(post(server, body, FORM), 400)
 
 
 def part(headers: str, content: bytes = DIGIT) -> bytes:
@@ -51,10 +52,10 @@ def part(headers: str, content: bytes = DIGIT) -> bytes:
 
 
 NAMED = 'Content-Disposition: form-data; name="a"; filename="a"'
-BROKEN = {
+MALFORMED = {
     "no name": part("Content-Type: image/png"),
     "an encoding": part(f"{NAMED}\r\nContent-Transfer-Encoding: base64", base64.b64encode(DIGIT)),
-    "a charset that is none": part('Content-Disposition: form-data; name="a"\r\nContent-Type: text/plain; charset=no'),
+    "an unknown charset": part('Content-Disposition: form-data; name="a"\r\nContent-Type: text/plain; charset=no'),
     "no part": b"--abc--\r\n",
     "another boundary": part(NAMED).replace(b"abc", b"def"),
     "no end": part(NAMED)[:-40],
@@ -63,32 +64,32 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_broken_multipart_is_a_400(server: Server, what: str) -> None:
-    refused(post(server, BROKEN[what], MULTIPART), 400)
+@pytest.mark.parametrize("fault", MALFORMED)
+def test_malformed_multipart_gets_400(server: Server, fault: str) -> None:
+    error_message(post(server, MALFORMED[fault], MULTIPART), 400)
 
 
-def test_broken_multipart_leaves_no_memory_behind(server: Server) -> None:
-    """Java has 256 MB for bodies; TorchServe lost 9 of them to each of these, and then refused every large body."""
+def test_malformed_multipart_leaks_no_memory(server: Server) -> None:
+    """Java has 256 MB for bodies. TorchServe leaks 9 MB with each of these, and then rejects every large body."""
     body = part("Content-Type: image/png", bytes(9 * 2**20))
     assert {post(server, body, MULTIPART).status_code for _ in range(40)} == {400}
 
 
-def test_multipart_as_it_should_be(server: Server) -> None:
+def test_valid_multipart_is_classified(server: Server) -> None:
     assert post(server, part(NAMED), MULTIPART).json()["prediction"] == 7
 
 
-def test_a_body_that_is_too_large_is_refused_in_json(server: Server) -> None:
+def test_a_body_above_the_limit_gets_413_with_json(server: Server) -> None:
     limit = re.search(r"^max_request_size=(\d+)$", (PROJECT / "config/config.properties").read_text(), re.MULTILINE)
     assert limit is not None
-    most = int(limit.group(1))
-    message = refused(post(server, bytes(most + 1), {"Content-Type": "image/png"}), 413)
-    assert f"at most {most:,} bytes" in message
-    assert "not a picture" in refused(post(server, bytes(most), {"Content-Type": "image/png"}), 400)
+    size = int(limit.group(1))
+    message = error_message(post(server, bytes(size + 1), {"Content-Type": "image/png"}), 413)
+    assert f"at most {size:,} bytes" in message
+    assert "not a picture" in error_message(post(server, bytes(size), {"Content-Type": "image/png"}), 400)
 
 
-def test_a_body_that_is_announced_as_too_large_need_not_be_sent(server: Server) -> None:
-    """As curl asks before it sends more than a megabyte."""
+def test_an_announced_body_above_the_limit_need_not_be_sent(server: Server) -> None:
+    """curl announces bodies above one megabyte."""
     address = urlsplit(server.url)
     head = "POST /predictions/mnist HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
@@ -99,11 +100,11 @@ def test_a_body_that_is_announced_as_too_large_need_not_be_sent(server: Server) 
 
 
 @pytest.mark.parametrize("path", ["predictions", "predictions/nobody", "predictions/mnist/9.9", "nowhere"])
-def test_what_is_not_there_is_a_404(server: Server, path: str) -> None:
-    refused(post(server, DIGIT, {}, path), 404)
+def test_unknown_paths_get_404(server: Server, path: str) -> None:
+    error_message(post(server, DIGIT, {}, path), 404)
 
 
-def test_the_classes_in_the_jar_were_built_from_the_sources_beside_it() -> None:
+def test_the_jar_is_built_from_the_sources_beside_it() -> None:
     sources = b"".join(path.read_bytes() for path in sorted((PROJECT / "frontend").glob("*.java")))
     source = hashlib.sha256(sources).hexdigest()
     with zipfile.ZipFile(PROJECT / "frontend/frontend.jar") as jar:
@@ -111,8 +112,8 @@ def test_the_classes_in_the_jar_were_built_from_the_sources_beside_it() -> None:
     assert f"Source-SHA-256: {source}" in manifest
 
 
-def test_an_address_that_does_not_decode_is_answered(server: Server) -> None:
+def test_a_path_that_does_not_decode_is_answered(server: Server) -> None:
     connection = HTTPConnection(server.url.removeprefix("http://"), timeout=10)
     connection.request("POST", "/%zz", DIGIT)
-    assert connection.getresponse().status == 403  # TorchServe's own, for what its router cannot read
+    assert connection.getresponse().status == 403  # TorchServe's router
     connection.close()

@@ -1,4 +1,4 @@
-"""What the metrics port shows, and that the dashboard and the alerts ask for nothing else."""
+"""The metrics port, and the dashboard and alerts that query it."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from mnist_lightning.datasets import sketches
-from mnist_lightning.inference.metrics import Counts
+from mnist_lightning.inference.metrics import FLUSH_SECONDS, MetricsBuffer
 from mnist_lightning.serving.config import OFFSETS
 from mnist_lightning.serving.torchserve import Server
 from tests.support import PROJECT, SEVEN
@@ -29,17 +29,22 @@ ALERTS, DASHBOARD = PROJECT / "config/alerts.yaml", PROJECT / "config/grafana-da
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
+def wait_for_flush() -> None:
+    """Wait until every worker has written its counts, and TorchServe has read them."""
+    time.sleep(FLUSH_SECONDS + 1)
+
+
 def scrape(server: Server) -> Samples:
-    """Every sample by its name and labels, without the machine's name."""
+    """Return every sample by its name and labels, without the machine's name."""
     base, _, port = server.url.rpartition(":")
     text = requests.get(f"{base}:{int(port) + OFFSETS['metrics']}/metrics", timeout=10).text
 
-    def written(name: str) -> str:
+    def original(name: str) -> str:
         return name if f"\n{name}{{" in text else name.removesuffix("_total")  # the parser adds it to every counter
 
     return {
         (
-            written(sample.name),
+            original(sample.name),
             frozenset((k, v) for k, v in sample.labels.items() if k.lower() != "hostname"),
         ): sample.value
         for family in text_string_to_metric_families(text)
@@ -53,33 +58,33 @@ def ask(server: Server, body: bytes = DIGIT, path: str = "predictions/mnist") ->
 
 @pytest.fixture(scope="module")
 def scribble(server: Server) -> tuple[bytes, str]:
-    """A picture of no digit, such as the server's network sees it is none, and the digit that it is told to be."""
-    dice = np.random.default_rng(1)
+    """A picture that does not look like a digit to the server's network, and the digit predicted for it."""
+    rng = np.random.default_rng(1)
     for _ in range(50):
-        picture = cv2.imencode(".png", 255 - sketches.scribble(dice))[1].tobytes()
-        told = requests.post(f"{server.url}/predictions/mnist", data=picture, headers=RAW, timeout=30).json()
-        if "note" in told:
-            return picture, str(told["prediction"])
-    raise AssertionError("fifty scribbles are digits to it")
+        picture = cv2.imencode(".png", 255 - sketches.scribble(rng))[1].tobytes()
+        answer = requests.post(f"{server.url}/predictions/mnist", data=picture, headers=RAW, timeout=30).json()
+        if "note" in answer:
+            return picture, str(answer["prediction"])
+    raise AssertionError("fifty scribbles look like digits")
 
 
-@pytest.fixture
-def asked(server: Server, scribble: tuple[bytes, str]) -> Samples:
-    """What changed by four predictions, one of no digit, two refusals, one of the front end, and a /ping."""
-    assert ask(server) == 200  # whatever was asked before this test is told by the time that this is
-    time.sleep(2.5)
+@pytest.fixture(scope="module")
+def increase(server: Server, scribble: tuple[bytes, str]) -> Samples:
+    """The increase of every sample by four predictions (one of no digit), three errors and a /ping."""
+    assert ask(server) == 200
+    wait_for_flush()  # of all earlier requests
     before = scrape(server)
     assert [ask(server, body) for body in (DIGIT, DIGIT, DIGIT, scribble[0])] == [200] * 4
     assert [ask(server, b"no picture") for _ in range(2)] == [400] * 2
     assert ask(server, path="predictions/nobody") == 404
     assert requests.get(f"{server.url}/ping", timeout=10).ok
-    time.sleep(2.5)
+    wait_for_flush()
     return {key: value - before.get(key, 0) for key, value in scrape(server).items()}
 
 
-def test_good_and_bad_are_counted_as_what_they_are(asked: Samples, scribble: tuple[bytes, str]) -> None:
+def test_predictions_and_errors_are_counted(increase: Samples, scribble: tuple[bytes, str]) -> None:
     def changed(name: str) -> dict[str, float]:
-        found = {labels: value for (sample, labels), value in asked.items() if sample == name and value}
+        found = {labels: value for (sample, labels), value in increase.items() if sample == name and value}
         return {" ".join(value for _, value in sorted(labels)): value for labels, value in found.items()}
 
     assert changed("mnist_request_seconds_count") == {"200": 4, "400": 2, "404": 1}
@@ -91,17 +96,17 @@ def test_good_and_bad_are_counted_as_what_they_are(asked: Samples, scribble: tup
     assert changed("ts_inference_requests_total") == {"mnist default": 6}
 
 
-def test_the_histogram_adds_up(asked: Samples) -> None:
-    buckets = {dict(labels)["le"]: v for (n, labels), v in asked.items() if n == "mnist_request_seconds_bucket"
+def test_the_histogram_adds_up(increase: Samples) -> None:
+    buckets = {dict(labels)["le"]: v for (n, labels), v in increase.items() if n == "mnist_request_seconds_bucket"
                and ("code", "200") in labels}  # fmt: skip
     in_order = [buckets[bound] for bound in sorted(buckets, key=float)]
     assert in_order == sorted(in_order)
     assert (in_order[-1], buckets["0.001"], buckets["5.0"]) == (4, 0, 4)
-    seconds = asked["mnist_request_seconds_sum", frozenset({("code", "200")})]
+    seconds = increase["mnist_request_seconds_sum", frozenset({("code", "200")})]
     assert 0.002 < seconds < 15
 
 
-def test_the_model_has_a_name(server: Server) -> None:
+def test_the_served_model_has_a_name(server: Server) -> None:
     models = [
         dict(labels)["weights"] for (name, labels), value in scrape(server).items() if name == "mnist_model" and value
     ]
@@ -109,16 +114,16 @@ def test_the_model_has_a_name(server: Server) -> None:
     assert re.fullmatch("[0-9a-f]{12}", models[0])
 
 
-def test_nobody_can_make_labels_by_what_he_sends(server: Server) -> None:
+def test_clients_cannot_create_labels(server: Server) -> None:
     def labels() -> set[tuple[str, frozenset[tuple[str, str]]]]:
+        wait_for_flush()
         return {key for key in scrape(server) if key[0].startswith("mnist_")}
 
-    def send(round_: str) -> None:
-        ask(server, path=f"predictions/{round_}")
-        ask(server, path=f"predictions/mnist/{round_}")
-        ask(server, json.dumps({round_: 1}).encode())
-        requests.post(f"{server.url}/{round_}", headers={"X-Request-Id": round_, "Content-Type": round_}, timeout=30)
-        time.sleep(2.5)
+    def send(text: str) -> None:
+        ask(server, path=f"predictions/{text}")
+        ask(server, path=f"predictions/mnist/{text}")
+        ask(server, json.dumps({text: 1}).encode())
+        requests.post(f"{server.url}/{text}", headers={"X-Request-Id": text, "Content-Type": text}, timeout=30)
 
     send("first")
     known = labels()
@@ -129,21 +134,21 @@ def test_nobody_can_make_labels_by_what_he_sends(server: Server) -> None:
 
 # TorchServe leaves the file open.
 @pytest.mark.filterwarnings("ignore:.*metrics.yaml", "ignore:.*metrics.yaml:pytest.PytestUnraisableExceptionWarning")
-def test_a_thousand_batches_are_told_in_a_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_thousand_batches_are_written_in_a_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     cache = MetricsCacheYamlImpl(str(PROJECT / "config/metrics.yaml"))
     cache.initialize_cache()
-    counts = Counts(cache)
+    counts = MetricsBuffer(cache)
     for n in range(1000):
         counts.batch(1 + n % 32, [{"prediction": n % 10, "confidence": n % 101 / 100}])
-        counts.refusal(ValueError(f"number {n}"))
+        counts.error(ValueError(f"number {n}"))
     assert not caplog.records
     with caplog.at_level(logging.INFO):
-        counts.tell()
-        told = [record.getMessage() for record in caplog.records]
-        counts.tell()
-        assert len(caplog.records) == len(told) < 50
+        counts.flush()
+        lines = [record.getMessage() for record in caplog.records]
+        counts.flush()
+        assert len(caplog.records) == len(lines) < 50
     totals: dict[str, int] = {}
-    for line in told:
+    for line in lines:
         name, value = re.match(r"\[METRICS\](\w+)\.\w+:(\d+)\|", line).groups()  # type: ignore[union-attr]
         totals[name] = totals.get(name, 0) + int(value)
     assert totals == dict.fromkeys(("mnist_predictions_total", "mnist_batches_total", "mnist_refusals_total"), 1000)
@@ -157,27 +162,29 @@ def expressions(path: Path) -> Iterator[str]:
             yield from (target["expr"] for target in panel["targets"])
 
 
+@pytest.fixture(scope="module")
+def exposed(increase: Samples) -> dict[str, set[str]]:
+    """The label names of every exposed metric."""
+    labels: dict[str, set[str]] = {}
+    for name, values in increase:
+        labels.setdefault(name, set()).update(key for key, _ in values)
+    return labels
+
+
 @pytest.mark.parametrize("path", [ALERTS, DASHBOARD], ids=lambda path: path.name)
-def test_what_is_asked_for_is_shown(path: Path, server: Server, scribble: tuple[bytes, str]) -> None:
-    ask(server, scribble[0])
-    ask(server, b"no picture")
-    time.sleep(2.5)
-    shown: dict[str, set[str]] = {}
-    for name, labels in scrape(server):
-        shown.setdefault(name, set()).update(key for key, _ in labels)
+def test_queried_metrics_and_labels_exist(path: Path, exposed: dict[str, set[str]]) -> None:
     for expression in expressions(path):
         grouped = re.findall(r"\bby \(([^)]*)\)", expression)
         matched = re.findall(r"(\w+)(?:=~|!~|!=|=)\"", expression)
         bare = re.sub(r"\bby \([^)]*\)|\{[^}]*\}|\[[^]]*\]", " ", expression)
         names = set(re.findall(r"\b[a-zA-Z_]\w*\b(?!\s*\()", bare)) - {"by"}
         assert names, expression
-        assert names <= set(shown), expression
-        assert {*matched, *(g.strip() for group in grouped for g in group.split(","))} <= set.union(
-            *(shown[name] for name in names)
-        ), expression
+        assert names <= set(exposed), expression
+        labels = {*matched, *(label.strip() for group in grouped for label in group.split(","))}
+        assert labels <= set.union(*(exposed[name] for name in names)), expression
 
 
-def test_the_alerts_are_prometheus_rules() -> None:
+def test_the_alerts_are_valid_rules() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("no promtool on PATH; it comes with Prometheus (Debian: apt-get install prometheus)")
@@ -187,7 +194,7 @@ def test_the_alerts_are_prometheus_rules() -> None:
     assert f"SUCCESS: {len(rules)} rules found" in done.stdout
 
 
-def test_the_dashboards_panels_have_room_and_a_source() -> None:
+def test_dashboard_panels_do_not_overlap() -> None:
     board = json.loads(DASHBOARD.read_text())
     sources = {f"${{{variable['name']}}}" for variable in board["templating"]["list"]}
     cells: set[tuple[int, int]] = set()

@@ -1,4 +1,4 @@
-"""config/openapi.yaml: a valid document, and true of a running server."""
+"""config/openapi.yaml is a valid document, and a running server conforms to it."""
 
 import base64
 import io
@@ -25,26 +25,26 @@ SCHEMA = schemathesis.openapi.from_path(PATH, config=CONFIG)
 DIGIT = SEVEN.read_bytes()
 BASE64 = base64.b64encode(DIGIT).decode()
 NUMBERS = np.asarray(Image.open(io.BytesIO(DIGIT)).convert("L").resize((28, 28))).tolist()
-# Beside those about addresses and methods, which are TorchServe's own: it answers to any method.
+# All checks except those of paths and methods: TorchServe accepts any method.
 ANSWERS = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
 CHECKED = CHECKS.get_by_names([*ANSWERS, "negative_data_rejection"])
 
 
 @pytest.fixture(scope="module", autouse=True)
 def media_types() -> None:
-    """What schemathesis sends for a picture: a real one, a cut one, any bytes."""
+    """Pictures that schemathesis sends: a valid one, truncated ones, arbitrary bytes."""
     files = st.just(DIGIT) | st.integers(0, len(DIGIT)).map(lambda size: DIGIT[:size]) | st.binary(max_size=50)
     for name in ("image/*", "application/octet-stream"):
         schemathesis.openapi.media_type(name, files)
 
 
-def test_it_is_a_valid_document() -> None:
+def test_the_document_is_valid() -> None:
     OpenAPIV31SpecValidator(yaml.safe_load(PATH.read_text())).validate()
 
 
 @SCHEMA.parametrize()
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_the_server_answers_as_it_says(case: schemathesis.Case, server: Server) -> None:
+def test_generated_requests_get_documented_answers(case: schemathesis.Case, server: Server) -> None:
     case.call_and_validate(base_url=server.url, checks=CHECKED, timeout=30)
 
 
@@ -52,7 +52,7 @@ def tensor(datatype: str, shape: list[int], data: list[Any]) -> dict[str, object
     return {"id": "a", "inputs": [{"name": "x", "shape": shape, "datatype": datatype, "data": data}]}
 
 
-GOOD: list[tuple[str, dict[str, Any]]] = [
+VALID: list[tuple[str, dict[str, Any]]] = [
     ("/predictions/mnist", {"data": DIGIT, "headers": {"Content-Type": "image/png"}}),
     ("/predictions/mnist", {"files": {"data": DIGIT}}),
     ("/predictions/mnist", {"files": [("data", DIGIT), ("data", DIGIT)]}),
@@ -67,8 +67,8 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "request_"), GOOD, ids=lambda value: str(value)[:40])
-def test_answers_to_good_requests_are_as_it_says(path: str, request_: dict[str, Any], server: Server) -> None:
+@pytest.mark.parametrize(("path", "request_"), VALID, ids=lambda value: str(value)[:40])
+def test_valid_requests_get_documented_answers(path: str, request_: dict[str, Any], server: Server) -> None:
     answer = requests.post(server.url + path, timeout=30, **request_)
     assert answer.status_code == 200, answer.text
     SCHEMA[path]["POST"].validate_response(answer)

@@ -1,114 +1,138 @@
-"""Other servers with the same network: they answer as ours does, leave nothing behind, and are told when they fail."""
+"""Other servers with the same network: they give the same answers, leave no process behind, and may fail."""
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import requests
 
 from benchmarks.peers import __main__ as command
+from benchmarks.peers.predictor import Answer, Predictor
 from benchmarks.peers.process import PeerError, running
-from benchmarks.peers.reader import Reader
 from benchmarks.peers.registry import PEERS, Peer
 from mnist_lightning.client import ask
 from mnist_lightning.datasets import samples
 from mnist_lightning.loadtest import measure
 from mnist_lightning.serving.torchserve import Server
-from tests.support import Trained
 
 BROKEN = Peer(("{python} -c \"print('out of luck'); raise SystemExit(3)\"",))
+FIXED_ANSWER = Peer(("{python} -m tests.server.fixed_answer {port}",))
+OOD_FIELDS = {"is_digit", "note"}  # only this project's server has them
+AT_ONCE = 2  # peers that start at the same time
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is left to check after a peer has stopped."""
+
+    answer: Any  # to the first picture
+    survivors: list[psutil.Process]
+    url: str
 
 
 @pytest.fixture(scope="module")
 def pictures(mnist_folder: Path) -> list[bytes]:
-    """Three digits in every kind."""
-    return [sample.content for sample in samples.as_sent(mnist_folder, list(samples.KINDS), 3)]
+    """Three digits in every presentation."""
+    return [sample.content for sample in samples.presented_digits(mnist_folder, list(samples.PRESENTATIONS), 3)]
 
 
 @pytest.fixture(scope="module")
-def answers(trained: Trained, pictures: list[bytes]) -> list[dict[str, object]]:
-    return Reader(trained.store / "mnist.mar").read(pictures)
+def answers(small_store: Path, pictures: list[bytes]) -> list[Answer]:
+    return Predictor(small_store / "mnist.mar").predict_files(pictures)
 
 
-@pytest.fixture
-def digits(answers: list[dict[str, object]]) -> list[int]:
+@pytest.fixture(scope="module")
+def digits(answers: list[Answer]) -> list[int]:
     return [int(str(answer["prediction"])) for answer in answers]
 
 
-JUDGED = {"is_digit", "note"}  # what this project's server alone says besides
+@pytest.fixture(scope="module")
+def outcomes(small_store: Path, pictures: list[bytes], digits: list[int]) -> Mapping[str, Future[Outcome]]:
+    """Every installed peer, started, checked and stopped, some of them at the same time."""
+
+    def run(peer: Peer) -> Outcome:
+        with running(peer, small_store, pictures, digits, workers=1) as (target, pid):
+            processes = measure.process_tree(pid)
+            answer = requests.post(target.url, target.bodies[0], headers=target.headers, timeout=30).json()
+        return Outcome(answer, [process for process in processes if is_alive(process)], target.url)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return {name: pool.submit(run, peer) for name, peer in PEERS.items() if not missing_packages(peer)}
 
 
-def same(one: dict[str, object], other: dict[str, object]) -> bool:
-    return one["prediction"] == other["prediction"] and one["probabilities"] == pytest.approx(
-        other["probabilities"], abs=1e-4
-    )
+def missing_packages(peer: Peer) -> list[str]:
+    return [package for package in peer.needs if find_spec(package) is None]
 
 
-def alive(process: psutil.Process) -> bool:
-    """Whether it runs; one that ended may wait for its new parent to take note."""
+def is_close(one: Answer, other: Answer) -> bool:
+    expected = pytest.approx(other["probabilities"], abs=1e-4)
+    return one["prediction"] == other["prediction"] and one["probabilities"] == expected
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; a zombie has ended."""
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def test_the_peers_answer_is_the_servers(
-    server: Server, pictures: list[bytes], answers: list[dict[str, object]]
-) -> None:
-    for picture, answer in zip(pictures, answers, strict=True):
-        told = ask(picture, server.url)
-        assert set(told) - JUDGED == set(answer)
-        assert same(told, answer)
+def test_the_predictor_gives_the_servers_answers(server: Server, pictures: list[bytes], answers: list[Answer]) -> None:
+    for picture, expected in zip(pictures, answers, strict=True):
+        answer = ask(picture, server.url)
+        assert set(answer) - OOD_FIELDS == set(expected)
+        assert is_close(answer, expected)
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_it_reads_as_the_network_does_and_leaves_nothing(
-    name: str, trained: Trained, pictures: list[bytes], answers: list[dict[str, object]], digits: list[int]
+def test_a_peer_gives_the_same_answer_and_leaves_no_process(
+    name: str, outcomes: Mapping[str, Future[Outcome]], answers: list[Answer]
 ) -> None:
-    peer = PEERS[name]
-    if missing := [package for package in peer.needs if find_spec(package) is None]:
+    if missing := missing_packages(PEERS[name]):
         pytest.skip(f"not installed: {', '.join(missing)}; see benchmarks/requirements-peers.txt")
-    with running(peer, trained.store, pictures, digits) as (target, pid):
-        family = measure.family(pid)
-        headers = {"Content-Type": target.content_type}
-        told = requests.post(target.url, target.bodies[0], headers=headers, timeout=30).json()
-    while not isinstance(told, dict) or "predictions" in told:  # the peer's own wrapping
-        told = told["predictions"] if isinstance(told, dict) else told[0]
-    assert set(told) - JUDGED == set(answers[0])
-    assert same(told, answers[0]) == peer.reads
-    assert [process for process in family if alive(process)] == []
+    outcome = outcomes[name].result()
+    answer = outcome.answer
+    while not isinstance(answer, dict) or "predictions" in answer:  # the peer's own envelope
+        answer = answer["predictions"] if isinstance(answer, dict) else answer[0]
+    assert set(answer) - OOD_FIELDS == set(answers[0])
+    assert is_close(answer, answers[0]) == PEERS[name].classifies
+    assert outcome.survivors == []
     with pytest.raises(requests.ConnectionError):
-        requests.get(target.url, timeout=5)
+        requests.get(outcome.url, timeout=5)
 
 
-def test_one_that_answers_wrongly_is_not_measured(trained: Trained, pictures: list[bytes], digits: list[int]) -> None:
-    wrong = replace(PEERS["empty-handler"], reads=True)
-    with pytest.raises(PeerError, match="answered 200 and not"), running(wrong, trained.store, pictures, digits):
-        pass
+def test_a_peer_with_wrong_answers_is_rejected(small_store: Path, pictures: list[bytes], digits: list[int]) -> None:
+    with pytest.raises(PeerError, match="answered 200, but not"):
+        with running(FIXED_ANSWER, small_store, pictures, digits):
+            pass
 
 
-def test_one_that_fails_is_told_and_the_rest_goes_on(
-    trained: Trained,
+def test_a_failing_peer_is_reported_and_the_others_are_measured(
+    small_store: Path,
     mnist_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     absent = replace(BROKEN, needs=("a_package_that_is_absent",))
-    monkeypatch.setattr(command, "PEERS", {"broken": BROKEN, "absent": absent, "flask": PEERS["flask"]})
+    works = replace(FIXED_ANSWER, classifies=False)
+    monkeypatch.setattr(command, "PEERS", {"broken": BROKEN, "absent": absent, "works": works})
     flags = ["--connections", "1", "2", "--seconds", "1", "--warm-up", "1", "--kinds", "mnist"]
-    places = ["--data", str(mnist_folder), "--store", str(trained.store), "--plot", str(tmp_path / "peers.png")]
-    assert command.main([*flags, *places]) == 0
+    paths = ["--data", str(mnist_folder), "--store", str(small_store), "--plot", str(tmp_path / "peers.png")]
+    assert command.main([*flags, *paths]) == 0
     output = capsys.readouterr()
     report = json.loads(output.out.splitlines()[-1])
-    assert [one["connections"] for one in report["servers"]["flask"]] == [1, 2]
-    assert all(one["errors"] == 0 and one["requests_per_second"] > 5 for one in report["servers"]["flask"])
+    assert [load["connections"] for load in report["servers"]["works"]] == [1, 2]
+    assert all(load["errors"] == 0 and load["requests_per_second"] > 5 for load in report["servers"]["works"])
     assert "out of luck" in report["failed"]["broken"]
     assert "a_package_that_is_absent not installed" in report["failed"]["absent"]
     assert "out of luck" in output.err
     assert (tmp_path / "peers.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_no_archive_is_one_clear_error(mnist_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_archive_is_an_error(mnist_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--data", str(mnist_folder), "--store", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("error: ")

@@ -1,4 +1,4 @@
-"""What goes wrong around a server in operation, and that it is over soon: killed workers, crowds, bad connections."""
+"""A server under adverse conditions: killed workers, a full queue, slow and broken connections."""
 
 import io
 import json
@@ -21,31 +21,32 @@ from PIL import Image
 from mnist_lightning.client import ask
 from mnist_lightning.serving.config import OFFSETS
 from mnist_lightning.serving.torchserve import Server, free_port, running
-from tests.support import SEVEN, Trained, verb
+from tests.server.serve_process import wait_until
+from tests.support import SEVEN, verb
 
 DIGIT = SEVEN.read_bytes()
 RAW = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.fixture(scope="module")
-def shaken(trained: Trained) -> Iterator[Server]:
-    """A server of this file's own, with one worker and a queue of four."""
-    with running(trained.store, free_port(), workers=1, job_queue_size=4) as server:
+def own_server(small_store: Path) -> Iterator[Server]:
+    """A server with one worker and a queue of four requests."""
+    with running(small_store, free_port(), workers=1, job_queue_size=4) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def sheet() -> bytes:
-    """A large blank sheet but for a bar: some tenths of a second's work."""
+def large_picture() -> bytes:
+    """A large blank sheet with a bar, which takes some tenths of a second."""
     file = io.BytesIO()
-    large = Image.new("L", (6500, 6500), 255)
-    large.paste(0, (2900, 1300, 3600, 5200))
-    large.save(file, "PNG")
+    sheet = Image.new("L", (6500, 6500), 255)
+    sheet.paste(0, (2900, 1300, 3600, 5200))
+    sheet.save(file, "PNG")
     return file.getvalue()
 
 
 def post(server: Server, body: bytes) -> tuple[int, str]:
-    """Status and body of the answer; 0 where the connection broke."""
+    """Return status and body of the answer; status 0 if the connection breaks."""
     try:
         answer = requests.post(f"{server.url}/predictions/mnist", data=body, headers=RAW, timeout=30)
     except requests.ConnectionError as error:
@@ -53,10 +54,10 @@ def post(server: Server, body: bytes) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
-def worker(server: Server) -> int:
+def worker_pid(server: Server) -> int:
     base, _, port = server.url.rpartition(":")
-    told = requests.get(f"{base}:{int(port) + OFFSETS['management']}/models/mnist", timeout=10).json()
-    pid: int = told[0]["workers"][0]["pid"]
+    models = requests.get(f"{base}:{int(port) + OFFSETS['management']}/models/mnist", timeout=10).json()
+    pid: int = models[0]["workers"][0]["pid"]
     return pid
 
 
@@ -65,97 +66,82 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection((address.hostname, address.port or 0), timeout=30)
 
 
-def head(length: int) -> bytes:
+def request_head(length: int) -> bytes:
     return f"POST /predictions/mnist HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
-def test_a_killed_worker_takes_down_what_is_in_its_hands_and_is_back_soon(shaken: Server) -> None:
-    expected = ask(DIGIT, shaken.url)
-    got: list[tuple[float, int, str]] = []
-    over = threading.Event()
+def test_a_killed_worker_fails_only_its_requests_and_is_replaced(own_server: Server) -> None:
+    expected = ask(DIGIT, own_server.url)
+    answers: list[tuple[float, int, str]] = []
+    stopped = threading.Event()
 
-    def go_on_asking() -> None:
-        while not over.is_set():
-            status, body = post(shaken, DIGIT)
-            got.append((time.monotonic(), status, body))
+    def keep_asking() -> None:
+        while not stopped.is_set():
+            status, body = post(own_server, DIGIT)
+            answers.append((time.monotonic(), status, body))
 
     with ThreadPoolExecutor(3) as pool:
-        asking = [pool.submit(go_on_asking) for _ in range(3)]
-        time.sleep(1)
-        first = worker(shaken)
-        killed = time.monotonic()
-        os.kill(first, signal.SIGKILL)
-        while time.monotonic() < killed + 15 and not any(when > killed + 0.5 and s == 200 for when, s, _ in got[-9:]):
-            time.sleep(0.05)
-        back = time.monotonic() - killed
-        time.sleep(0.5)
-        over.set()
-        for one in asking:
-            one.result()
-    assert back < 5
-    assert worker(shaken) != first
-    failed = [(status, body) for _, status, body in got if status != 200]
-    assert len(failed) <= 3  # as many as were on their way; the others wait in the queue
+        clients = [pool.submit(keep_asking) for _ in range(3)]
+        try:
+            wait_until(lambda: len(answers) > 20, "no answers")
+            first = worker_pid(own_server)
+            os.kill(first, signal.SIGKILL)
+            killed = time.monotonic()
+            wait_until(
+                lambda: any(t > killed + 0.5 and s == 200 for t, s, _ in answers[-9:]), "no answers after the kill"
+            )
+        finally:
+            stopped.set()
+        for client in clients:
+            client.result()
+    assert worker_pid(own_server) != first
+    failed = [(status, body) for _, status, body in answers if status != 200]
+    assert len(failed) <= 3  # at most one request of each client was in the worker; the others wait in the queue
     assert all(500 <= status < 600 for status, _ in failed), failed
-    right = [body for _, status, body in got if status == 200]
-    assert len(right) > 20
-    assert {json.loads(body)["prediction"] for body in right} == {expected["prediction"]}
+    assert {json.loads(body)["prediction"] for _, status, body in answers if status == 200} == {expected["prediction"]}
 
 
-def test_a_crowd_is_told_that_it_is_one(shaken: Server, sheet: bytes) -> None:
+def test_a_full_queue_gets_503(own_server: Server, large_picture: bytes) -> None:
     with ThreadPoolExecutor(24) as pool:
-        got = list(pool.map(lambda _: post(shaken, sheet), range(24)))
-    assert {status for status, _ in got} == {200, 503}
-    refused = [json.loads(body) for status, body in got if status == 503]
-    assert {told["type"] for told in refused} == {"BusyError"}
-    assert all("queue is full" in told["message"] and "again later" in told["message"] for told in refused)
-    assert ask(DIGIT, shaken.url)["prediction"] == 7
+        answers = list(pool.map(lambda _: post(own_server, large_picture), range(24)))
+    assert {status for status, _ in answers} == {200, 503}
+    rejected = [json.loads(body) for status, body in answers if status == 503]
+    assert {error["type"] for error in rejected} == {"BusyError"}
+    assert all("queue is full" in error["message"] and "again later" in error["message"] for error in rejected)
+    assert ask(DIGIT, own_server.url)["prediction"] == 7
 
 
-def test_a_client_that_sends_a_byte_a_second_holds_nobody_up(shaken: Server) -> None:
-    alone = min(_timed(shaken) for _ in range(5))
-    slow = [connect(shaken) for _ in range(20)]
-    for one in slow:
-        one.sendall(head(len(DIGIT)))
-    times = []
+def test_slow_clients_delay_nobody(own_server: Server) -> None:
+    slow = [connect(own_server) for _ in range(20)]
+    for client in slow:
+        client.sendall(request_head(len(DIGIT)))
     for n in range(3):
-        for one in slow:
-            one.sendall(DIGIT[n : n + 1])
-        times += [_timed(shaken) for _ in range(5)]
-        time.sleep(1)
-    assert sorted(times)[len(times) // 2] < 5 * alone + 0.05
-    slow[0].sendall(DIGIT[3:])  # and it gets its answer in the end
+        for client in slow:
+            client.sendall(DIGIT[n : n + 1])
+        # Answered although twenty requests that came before are incomplete.
+        assert [ask(DIGIT, own_server.url)["prediction"] for _ in range(5)] == [7] * 5
+    slow[0].sendall(DIGIT[3:])  # a slow client gets its answer in the end
     assert slow[0].recv(4096).startswith(b"HTTP/1.1 200 ")
-    for one in slow:
-        one.close()
+    for client in slow:
+        client.close()
 
 
-def _timed(server: Server) -> float:
-    started = time.monotonic()
-    assert ask(DIGIT, server.url)["prediction"] == 7
-    return time.monotonic() - started
-
-
-@pytest.mark.parametrize("cut", [0, len(DIGIT) // 2, len(DIGIT)], ids=["headers", "half", "before its answer"])
-def test_who_hangs_up_harms_nobody(cut: int, shaken: Server) -> None:
-    first = worker(shaken)
+@pytest.mark.parametrize("cut", [0, len(DIGIT) // 2, len(DIGIT)], ids=["headers", "half", "whole request"])
+def test_clients_that_disconnect_harm_nobody(cut: int, own_server: Server) -> None:
+    first = worker_pid(own_server)
     for _ in range(30):
-        with connect(shaken) as connection:
-            connection.sendall(head(len(DIGIT)) + DIGIT[:cut])
-    deadline = time.monotonic() + 5  # until the queue, of four alone, has room again
-    while post(shaken, DIGIT)[0] == 503 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert [post(shaken, DIGIT)[0] for _ in range(5)] == [200] * 5
-    assert worker(shaken) == first
+        with connect(own_server) as connection:
+            connection.sendall(request_head(len(DIGIT)) + DIGIT[:cut])
+    wait_until(lambda: post(own_server, DIGIT)[0] != 503, "the queue stays full")
+    assert [post(own_server, DIGIT)[0] for _ in range(5)] == [200] * 5
+    assert worker_pid(own_server) == first
 
 
-def test_a_handler_that_cannot_be_imported_is_told_soon(trained: Trained, tmp_path: Path) -> None:
-    with zipfile.ZipFile(trained.store / "mnist.mar") as whole, zipfile.ZipFile(tmp_path / "mnist.mar", "w") as broken:
+def test_a_handler_that_cannot_be_imported_ends_the_start(small_store: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(small_store / "mnist.mar") as whole, zipfile.ZipFile(tmp_path / "mnist.mar", "w") as broken:
         for name in whole.namelist():
             broken.writestr(name, b"import nothing_of_this_name\n" if name == "digit_handler.py" else whole.read(name))
-    started = time.monotonic()
     done = verb("serve", "--port", str(free_port()), "--store", str(tmp_path))
-    assert time.monotonic() - started < 60
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: the archive's handler fails")
     assert "No module named 'nothing_of_this_name'" in done.stderr

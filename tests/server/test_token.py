@@ -1,4 +1,4 @@
-"""A server that asks for a token: who has it is answered, nobody else, and it is told to no one."""
+"""A server that requires a token: only requests with it are answered, and it is never shown."""
 
 import socket
 from collections.abc import Iterator
@@ -10,13 +10,15 @@ import psutil
 import pytest
 import requests
 
+from mnist_lightning.client.__main__ import main as client
 from mnist_lightning.common import tokens
-from mnist_lightning.loadtest.generators import Target, _with_threads, _with_wrk, name
+from mnist_lightning.loadtest.generators import Target, generator_name, run_threads, run_wrk
+from mnist_lightning.serve import main as serve
 from mnist_lightning.serving.config import GRPC_OFFSETS, OFFSETS
 from mnist_lightning.serving.torchserve import Server, free_port, running
-from tests.support import SEVEN, Trained, verb
+from tests.support import SEVEN
 
-TOKEN = "0123456789abcdef-secret"  # noqa: S105 - of this test's server alone
+TOKEN = "0123456789abcdef-secret"  # noqa: S105 - of this test's server only
 RAW = {"Content-Type": "application/octet-stream"}
 
 
@@ -28,8 +30,9 @@ def token_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def guarded(trained: Trained, token_file: Path) -> Iterator[Server]:
-    with running(trained.store, free_port(), token_file=token_file) as server:
+def guarded(small_store: Path, token_file: Path) -> Iterator[Server]:
+    """A server that requires TOKEN."""
+    with running(small_store, free_port(), token_file=token_file) as server:
         yield server
 
 
@@ -39,7 +42,7 @@ def post(server: Server, authorization: str | None, path: str = "predictions/mni
 
 
 @pytest.mark.parametrize("authorization", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer   {TOKEN} "])
-def test_who_has_it_is_answered(guarded: Server, authorization: str) -> None:
+def test_requests_with_the_token_are_answered(guarded: Server, authorization: str) -> None:
     assert post(guarded, authorization).json()["prediction"] == 7
 
 
@@ -48,7 +51,7 @@ WRONG = [None, "", "Bearer", "Bearer ", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN
 
 @pytest.mark.parametrize("authorization", WRONG)
 @pytest.mark.parametrize("path", ["predictions/mnist", "explanations/mnist", "predictions/nobody", ""])
-def test_who_has_it_not_gets_a_401(guarded: Server, authorization: str | None, path: str) -> None:
+def test_requests_without_the_token_get_401(guarded: Server, authorization: str | None, path: str) -> None:
     answer = post(guarded, authorization, path)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -57,7 +60,7 @@ def test_who_has_it_not_gets_a_401(guarded: Server, authorization: str | None, p
     assert TOKEN not in answer.text
 
 
-def test_the_way_in_is_not_found_by_spelling_ping(guarded: Server) -> None:
+def test_only_ping_itself_needs_no_token(guarded: Server) -> None:
     assert requests.get(f"{guarded.url}/ping", timeout=10).json() == {"status": "Healthy"}
     for path in ("ping/../predictions/mnist", "predictions/mnist?/ping", "predictions/mnist#/ping", "/ping"):
         prepared = requests.Request("POST", guarded.url, data=SEVEN.read_bytes(), headers=RAW).prepare()
@@ -67,48 +70,52 @@ def test_the_way_in_is_not_found_by_spelling_ping(guarded: Server) -> None:
         assert "prediction" not in answer.text, path
 
 
-def test_a_connection_goes_on_after_a_401(guarded: Server) -> None:
+def test_a_connection_stays_open_after_a_401(guarded: Server) -> None:
     with requests.Session() as session:
         for token, status in (("x" * 20, 401), (TOKEN, 200), ("x" * 20, 401), (TOKEN, 200)):
-            headers = {**RAW, **tokens.headers(token)}
+            headers = {**RAW, **tokens.auth_headers(token)}
             url = f"{guarded.url}/predictions/mnist"
             assert session.post(url, data=SEVEN.read_bytes(), headers=headers, timeout=10).status_code == status
 
 
 def test_a_401_comes_before_the_body(guarded: Server) -> None:
     address = urlsplit(guarded.url)
-    for more in ("", "Expect: 100-continue\r\n"):
-        head = f"POST /predictions/mnist HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n{more}\r\n"
+    for expect in ("", "Expect: 100-continue\r\n"):
+        head = f"POST /predictions/mnist HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n{expect}\r\n"
         with socket.create_connection((address.hostname, address.port or 0), timeout=10) as connection:
             connection.sendall(head.encode())
             assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
 
 
-def test_readiness_and_client_know_it(guarded: Server, token_file: Path) -> None:
+def test_check_and_client_send_it(
+    guarded: Server, token_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     port = guarded.url.rpartition(":")[2]
-    assert verb("serve", "--check", "--port", port).returncode == 1
-    assert verb("serve", "--check", "--port", port, "--token-file", str(token_file)).returncode == 0
-    assert verb("serve", "--check", "--port", port, **{tokens.FILE: str(token_file)}).returncode == 0
-    without = verb("client", "--url", guarded.url, str(SEVEN))
-    assert without.returncode == 1
-    assert "401: this server asks for a token" in without.stderr
+    assert serve(["--check", "--port", port]) == 1
+    assert serve(["--check", "--port", port, "--token-file", str(token_file)]) == 0
+    assert client(["--url", guarded.url, str(SEVEN)]) == 1
+    assert "401: this server requires a token" in capsys.readouterr().err
     for flags, environment in (
         (["--token-file", str(token_file)], {}),
-        ([], {tokens.VARIABLE: TOKEN}),
-        ([], {tokens.FILE: str(token_file)}),
+        ([], {tokens.TOKEN_VARIABLE: TOKEN}),
+        ([], {tokens.TOKEN_FILE_VARIABLE: str(token_file)}),
     ):
-        done = verb("client", "--url", guarded.url, *flags, str(SEVEN), **environment)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith(f"{SEVEN}: 7")
-        assert TOKEN not in done.stdout + done.stderr
+        with monkeypatch.context() as context:
+            for name, value in environment.items():
+                context.setenv(name, value)
+            assert client(["--url", guarded.url, *flags, str(SEVEN)]) == 0
+            assert serve(["--check", "--port", port, *flags]) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith(f"{SEVEN}: 7")
+        assert TOKEN not in out + err
 
 
-def test_load_can_be_made_with_it(guarded: Server) -> None:
+def test_load_generators_send_it(guarded: Server) -> None:
     url = f"{guarded.url}/predictions/mnist"
-    for make in [_with_threads, *([_with_wrk] if name().startswith("wrk") else [])]:
-        assert make(Target(url, [SEVEN.read_bytes()], token=TOKEN), 1, 1).refused == 0
-        without = make(Target(url, [SEVEN.read_bytes()]), 1, 1)
-        assert without.refused == without.answers > 0
+    for load in [run_threads, *([run_wrk] if generator_name().startswith("wrk") else [])]:
+        assert load(Target(url, [SEVEN.read_bytes()], token=TOKEN), 1, 1).error_responses == 0
+        without = load(Target(url, [SEVEN.read_bytes()]), 1, 1)
+        assert without.error_responses == without.responses > 0
 
 
 def test_it_is_on_no_command_line_and_in_no_environment(guarded: Server) -> None:
@@ -121,11 +128,11 @@ def test_it_is_on_no_command_line_and_in_no_environment(guarded: Server) -> None
 
 @pytest.mark.parametrize("kind", GRPC_OFFSETS)
 @pytest.mark.parametrize(("token", "code"), [("", "UNAUTHENTICATED"), ("x" * 20, "UNAUTHENTICATED"), (TOKEN, None)])
-def test_grpc_asks_for_it_as_well(guarded: Server, kind: str, token: str, code: str | None) -> None:
+def test_grpc_requires_it_as_well(guarded: Server, kind: str, token: str, code: str | None) -> None:
     port = int(guarded.url.rpartition(":")[2]) + GRPC_OFFSETS[kind]
     service = kind.removeprefix("grpc_")
     name = f"/org.pytorch.serve.grpc.{service}.{service.capitalize()}APIsService/"
-    metadata = [(key.lower(), value) for key, value in tokens.headers(token).items()]
+    metadata = [(key.lower(), value) for key, value in tokens.auth_headers(token).items()]
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         ask = channel.unary_unary(name + ("Ping" if service == "inference" else "ListModels"))
         if code is None:
@@ -136,19 +143,8 @@ def test_grpc_asks_for_it_as_well(guarded: Server, kind: str, token: str, code: 
     assert refused.value.code().name == code
 
 
-def test_metrics_need_none_and_count_the_401s(guarded: Server) -> None:
+def test_metrics_need_no_token_and_count_401s(guarded: Server) -> None:
     base, _, port = guarded.url.rpartition(":")
     post(guarded, None)
     text = requests.get(f"{base}:{int(port) + OFFSETS['metrics']}/metrics", timeout=10).text
     assert 'mnist_request_seconds_count{code="401",}' in text
-
-
-@pytest.mark.parametrize("content", [None, b"", b"short", b"two words of some length", b"\xff" * 32])
-def test_a_file_without_a_token_is_one_clear_line(content: bytes | None, trained: Trained, tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    if content is not None:
-        path.write_bytes(content)
-    done = verb("serve", "--port", str(free_port()), "--store", str(trained.store), "--token-file", str(path))
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {path}")
-    assert done.stderr.count("\n") == 1

@@ -16,7 +16,7 @@ from mnist_lightning.models import archive
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.models.ood import OODHead
 from mnist_lightning.preprocessing.decode import Bytes
-from mnist_lightning.preprocessing.normalize import look, normalise
+from mnist_lightning.preprocessing.normalize import normalize, normalize_with_count
 from mnist_lightning.serving.torchserve import Server
 from tests.support import Trained, verb
 
@@ -35,7 +35,7 @@ def digits(mnist_folder: Path) -> Bytes:
 
 
 def is_digit(network: DigitNet, pictures: np.ndarray) -> np.ndarray:
-    return prediction.predict_with_ood(network, pictures.astype(np.float32), at_once=100)[1]
+    return prediction.predict(network, pictures.astype(np.float32), max_batch=100)[1]
 
 
 def row(digits: Bytes, gap: int = 6) -> Bytes:
@@ -101,14 +101,14 @@ def test_what_is_made_is_the_same_every_time() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_digits_side_by_side_are_counted(count: int, digits: Bytes) -> None:
-    told = [look(row(digits[n : n + count])).digits for n in range(0, 100, count)]
+    told = [normalize_with_count(row(digits[n : n + count])).digits for n in range(0, 100, count)]
     assert np.mean(np.array(told) == count) > 0.9
 
 
 def test_one_digit_is_one(digits: Bytes) -> None:
     dice = np.random.default_rng(0)
     redrawn = [outliers.as_sent(outliers.redrawn(digits)(dice), dice) for _ in range(300)]
-    assert np.mean([look(picture).digits for picture in redrawn] == np.ones(300)) > 0.995
+    assert np.mean([normalize_with_count(picture).digits for picture in redrawn] == np.ones(300)) > 0.995
 
 
 def drawn(*strokes: "list[tuple[int, int]]") -> Bytes:
@@ -132,7 +132,7 @@ ONE_DIGIT = {
 
 @pytest.mark.parametrize("picture", ONE_DIGIT.values(), ids=ONE_DIGIT.keys())
 def test_what_belongs_to_a_digit_or_to_none_is_not_another(picture: Bytes) -> None:
-    assert look(picture).digits == 1
+    assert normalize_with_count(picture).digits == 1
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +143,8 @@ def noted(network: DigitNet, digits: Bytes) -> dict[int, bytes]:
     other = [np.asarray(255 - sketches.scribble(dice), np.uint8) for _ in range(20)]
     found = {}
     for count, sheets in ((3, three), (1, other)):
-        counted = [sheet for sheet in sheets if look(sheet).digits == count]
-        found[count] = png(min(counted, key=lambda sheet: is_digit(network, normalise(sheet)[None])[0]))
+        counted = [sheet for sheet in sheets if normalize_with_count(sheet).digits == count]
+        found[count] = png(min(counted, key=lambda sheet: is_digit(network, normalize(sheet)[None])[0]))
     return found
 
 

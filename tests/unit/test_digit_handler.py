@@ -1,4 +1,4 @@
-"""The handler's whole contract, without a server: batches as TorchServe makes them."""
+"""The handler's contract without a server: batches in the form that TorchServe passes them."""
 
 import base64
 import gc
@@ -25,19 +25,18 @@ from handlers.digit_handler import DigitHandler
 from mnist_lightning.datasets import mnist
 from mnist_lightning.inference import protocols
 from mnist_lightning.preprocessing.decode import BadPictureError
-from tests.support import Trained
 
 Item = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def handler(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DigitHandler]:
+def handler(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DigitHandler]:
     folder = tmp_path_factory.mktemp("archive")
-    with zipfile.ZipFile(trained.store / "mnist.mar") as archive:
+    with zipfile.ZipFile(small_store / "mnist.mar") as archive:
         archive.extractall(folder)
     made = DigitHandler()
     manifest = json.loads((folder / "MAR-INF/MANIFEST.json").read_text())
-    with pytest.MonkeyPatch.context() as patch:  # what it does to its worker, this process is to forget
+    with pytest.MonkeyPatch.context() as patch:  # undo the handler's changes to its worker's process
         patch.setenv("TS_DECODE_INPUT_REQUEST", "true")
         patch.setattr(Service, "retrieve_data_for_inference", Service.retrieve_data_for_inference)
         patch.setattr(otf_message_handler, "_retrieve_buffer", otf_message_handler._retrieve_buffer)
@@ -57,10 +56,8 @@ def png(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def answers(
-    handler: DigitHandler, items: list[Item], explained: Container[int] = ()
-) -> list[tuple[int, dict[str, Any]]]:
-    """Status and body of each item, by way of TorchServe's own context."""
+def answers(handler: DigitHandler, items: list[Item], explained: Container[int] = ()) -> list[tuple[int, Any]]:
+    """Status and body of each item, through TorchServe's own context."""
     context = Context("mnist", ".", {}, len(items), None, "0")
     context.request_processor = [RequestProcessor({"explain": str(n in explained)}) for n in range(len(items))]
     bodies = handler.handle(items, context)
@@ -102,7 +99,7 @@ def test_every_form_of_a_picture_gets_the_same_answer(handler: DigitHandler, pic
         assert sum(body["probabilities"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_batch_of_all_forms_goes_through_the_network_in_one_go(
+def test_a_batch_of_all_forms_is_one_inference(
     handler: DigitHandler, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [base64.b64encode(picture).decode() for picture in pictures]
@@ -116,11 +113,16 @@ def test_a_batch_of_all_forms_goes_through_the_network_in_one_go(
         {"body": bytearray(pictures[7])},
     ]
     alone = [body["prediction"] for _, body in answers(handler, [{"body": picture} for picture in pictures])]
-    seen: list[int] = []
+    sizes: list[int] = []
     inference = handler.inference
-    monkeypatch.setattr(handler, "inference", lambda batch: seen.append(len(batch)) or inference(batch))
+
+    def counted(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        sizes.append(len(batch))
+        return inference(batch)
+
+    monkeypatch.setattr(handler, "inference", counted)
     got = answers(handler, items)
-    assert seen == [8]
+    assert sizes == [8]
     assert [status for status, _ in got] == [200, 200, 400, 200, 200, 200]
     first, fields, _, v1, v2, last = (body for _, body in got)
     read = [first, *fields, *v1["predictions"]]
@@ -129,7 +131,7 @@ def test_a_batch_of_all_forms_goes_through_the_network_in_one_go(
     assert (v2["id"], last["prediction"]) == ("mine", alone[7])
 
 
-def test_a_refusal_says_what_is_wrong_and_what_is_accepted(handler: DigitHandler) -> None:
+def test_an_error_names_the_fault_and_the_accepted_forms(handler: DigitHandler) -> None:
     ((status, body),) = answers(handler, [{"body": b"hello"}])
     assert (status, body["code"], body["type"]) == (400, 400, "NotAPictureError")
     assert set(body) == {"code", "type", "message"}
@@ -137,15 +139,15 @@ def test_a_refusal_says_what_is_wrong_and_what_is_accepted(handler: DigitHandler
     assert "multipart" in body["message"]
 
 
-def test_a_fault_of_ours_is_one_items_500_and_the_log_has_no_body(
+def test_an_internal_error_is_one_items_500_and_the_log_has_no_body(
     handler: DigitHandler, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def faulty(parts: Item, headers: object) -> protocols.Request:
         if parts["body"] == b"secret":
             raise ZeroDivisionError(f"cannot divide {parts['body']!r}")
-        return protocols.read(parts, {})
+        return protocols.parse_request(parts, {})
 
-    monkeypatch.setattr(digit_handler, "read", faulty)
+    monkeypatch.setattr(digit_handler, "parse_request", faulty)
     got = answers(handler, [{"body": pictures[0]}, {"body": b"secret"}, {"body": pictures[1]}])
     assert [status for status, _ in got] == [200, 500, 200]
     assert got[1][1]["type"] == "InternalError"
@@ -154,10 +156,10 @@ def test_a_fault_of_ours_is_one_items_500_and_the_log_has_no_body(
     assert "secret" not in caplog.text
 
 
-def test_a_request_that_takes_too_long_is_refused_and_its_neighbours_are_not(
+def test_a_request_that_takes_too_long_is_rejected_and_its_neighbours_are_not(
     handler: DigitHandler, pictures: list[bytes]
 ) -> None:
-    """Each of the large ones could be read alone; together they would hold up the whole batch for a minute."""
+    """Each of the large pictures is accepted alone; together they would delay the whole batch by a minute."""
     paper = np.full((7000, 7000), 255, np.uint8)
     paper[1000:6000, 3000:3800] = 0
     large = png(paper)
@@ -169,7 +171,7 @@ def test_a_request_that_takes_too_long_is_refused_and_its_neighbours_are_not(
 
 
 def test_predictions_and_explanations_of_one_batch_are_kept_apart(handler: DigitHandler, pictures: list[bytes]) -> None:
-    """TorchServe's own handlers take the first of a batch for all."""
+    """TorchServe's own handlers look at the first item of a batch only."""
     items: list[Item] = [{"body": picture} for picture in pictures]
     alone = answers(handler, items)
     for explained in ({0, 3}, {5}):
@@ -190,13 +192,13 @@ def test_an_explanation_accounts_for_the_answer(handler: DigitHandler, pictures:
     assert shares.sum() == pytest.approx(difference, abs=max(0.5, abs(difference) / 10))
 
 
-def test_explanations_of_many_pictures_are_refused(handler: DigitHandler, pictures: list[bytes]) -> None:
+def test_explanations_of_many_pictures_are_rejected(handler: DigitHandler, pictures: list[bytes]) -> None:
     fields = {str(n): picture for n, picture in enumerate([*pictures, pictures[0]])}
     (status, body), (other, _) = answers(handler, [fields, {"body": pictures[0]}], {0})
     assert (status, body["type"], other) == (413, "TooManyPicturesError", 200)
 
 
-def test_without_captum_explanations_alone_are_missing(
+def test_without_captum_only_explanations_fail(
     handler: DigitHandler, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "mnist_lightning.inference.attribution", raising=False)
@@ -207,7 +209,7 @@ def test_without_captum_explanations_alone_are_missing(
 
 
 def test_fields_of_one_name_are_all_kept(handler: DigitHandler, pictures: list[bytes]) -> None:
-    """As the worker takes a batch apart; without the handler's help the last file alone would be left."""
+    """As the worker converts a batch; unpatched, it keeps the last file only."""
     parts = [{"name": "data", "contentType": "image/png", "value": bytearray(picture)} for picture in pictures[:3]]
     _, batch, _ = Service.retrieve_data_for_inference([{"requestId": b"1", "headers": [], "parameters": parts}])
     ((status, several),) = answers(handler, batch)
@@ -215,10 +217,10 @@ def test_fields_of_one_name_are_all_kept(handler: DigitHandler, pictures: list[b
     assert (status, [answer["prediction"] for answer in several]) == (200, alone)
 
 
-def test_what_is_refused_is_forgotten_at_once(handler: DigitHandler, pictures: list[bytes]) -> None:
-    """Errors hold the frames that they went through, and those their picture, megabytes of a large one."""
+def test_rejected_requests_are_freed_at_once(handler: DigitHandler, pictures: list[bytes]) -> None:
+    """Tracebacks hold frames, and those hold pictures, megabytes of a large one."""
     gc.collect()
-    gc.disable()  # which would forget a circle of them some day
+    gc.disable()  # which would free a cycle of them eventually
     try:
         answers(handler, [{"body": picture[:200]} for picture in pictures])
         answers(handler, [{"data": b"{}", "more": pictures[0]}, {"body": b'{"instances": []}'}], explained={0, 1})
@@ -228,5 +230,5 @@ def test_what_is_refused_is_forgotten_at_once(handler: DigitHandler, pictures: l
     assert kept == []
 
 
-def test_a_batch_of_nothing_but_broken_ones(handler: DigitHandler) -> None:
+def test_a_batch_of_broken_pictures_only(handler: DigitHandler) -> None:
     assert [status for status, _ in answers(handler, [{"body": b"x"}, {"body": b"y"}])] == [400, 400]

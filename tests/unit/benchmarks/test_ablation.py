@@ -27,8 +27,8 @@ def sheets(mnist_folder: Path) -> list[Bytes]:
 
 
 def seen(step: str, sheets: list[Bytes]) -> list[Bytes]:
-    with without(step) as normalise:
-        return [(255 * normalise(sheet)).astype(np.uint8) for sheet in sheets]
+    with without(step) as normalize:
+        return [(255 * normalize(sheet)).astype(np.uint8) for sheet in sheets]
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step != EVERYTHING])

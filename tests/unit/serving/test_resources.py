@@ -1,4 +1,4 @@
-"""What a container's limits leave of a machine."""
+"""Cores, memory and workers within a container's limits."""
 
 import os
 from pathlib import Path
@@ -17,12 +17,12 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_without_limits_all_is_ours(groups: Path) -> None:
-    assert resources.cores() == 8
+def test_without_limits_the_whole_machine_counts(groups: Path) -> None:
+    assert resources.available_cores() == 8
     (groups / "cpu.max").write_text("max 100000\n")
     (groups / "memory.max").write_text("max\n")
-    assert resources.cores() == 8
-    assert resources.memory() > 1 << 28
+    assert resources.available_cores() == 8
+    assert resources.available_memory() > 1 << 28
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ def test_without_limits_all_is_ours(groups: Path) -> None:
         ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
     ],
 )
-def test_a_containers_limit_counts(files: dict[str, str], cores: int, groups: Path) -> None:
+def test_a_containers_limit_on_cores_counts(files: dict[str, str], cores: int, groups: Path) -> None:
     for name, content in files.items():
         (groups / name).write_text(content + "\n")
-    assert resources.cores() == cores
+    assert resources.available_cores() == cores
 
 
 @pytest.mark.parametrize(("limit", "workers"), [("1073741824", 1), ("2147483648", 3), ("max", 4)])
@@ -46,4 +46,4 @@ def test_workers_follow_cores_and_memory(
 ) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: 1 << 17)  # 16 GiB
     (groups / "memory.max").write_text(limit + "\n")
-    assert resources.workers() == workers
+    assert resources.default_workers() == workers

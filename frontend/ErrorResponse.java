@@ -1,0 +1,30 @@
+package org.pytorch.serve.http;
+
+import io.netty.buffer.Unpooled;
+import io.netty.handler.codec.http.DefaultFullHttpResponse;
+import io.netty.handler.codec.http.FullHttpResponse;
+import io.netty.handler.codec.http.HttpHeaderNames;
+import io.netty.handler.codec.http.HttpHeaderValues;
+import io.netty.handler.codec.http.HttpResponseStatus;
+import io.netty.handler.codec.http.HttpVersion;
+import io.netty.util.CharsetUtil;
+
+/** An error response of the front end, in the same JSON form as the handler's. */
+final class ErrorResponse {
+
+    private ErrorResponse() {}
+
+    /** Neither the type nor the message may contain characters that JSON escapes. */
+    static FullHttpResponse of(HttpResponseStatus status, String type, String message) {
+        String text =
+                String.format(
+                        "{\"code\": %d, \"type\": \"%s\", \"message\": \"%s\"}%n", status.code(), type, message);
+        FullHttpResponse response =
+                new DefaultFullHttpResponse(
+                        HttpVersion.HTTP_1_1, status, Unpooled.copiedBuffer(text, CharsetUtil.UTF_8));
+        response.headers()
+                .set(HttpHeaderNames.CONTENT_TYPE, HttpHeaderValues.APPLICATION_JSON)
+                .set(HttpHeaderNames.CONTENT_LENGTH, response.content().readableBytes());
+        return response;
+    }
+}

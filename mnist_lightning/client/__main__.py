@@ -1,0 +1,93 @@
+"""Classify pictures of digits with a running server.
+
+python -m mnist_lightning.client my_digit.png
+python -m mnist_lightning.client --top 3 --json one.png two.jpg
+python -m mnist_lightning.client --explain explanation.png my_digit.png
+cat my_digit.png | python -m mnist_lightning.client -
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mnist_lightning.client import DEFAULT_URL, TOKEN_HELP, ClientError, ask
+from mnist_lightning.client.figure import save_explanation
+from mnist_lightning.client.formatting import format_answer
+from mnist_lightning.common import tokens
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the verb and return its exit code."""
+    options = _parse(arguments)
+    try:
+        token = tokens.resolve_token(options.token_file)
+        answered = [_classify(name, options, token) for name in options.pictures]
+    except tokens.TokenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return int(not all(answered))
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m mnist_lightning.client", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="picture file, or - for standard input")
+    parser.add_argument(
+        "--top", type=_one_to_ten, default=10, metavar="N", help="show the N most probable digits (%(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one line of JSON per picture")
+    parser.add_argument("--url", default=DEFAULT_URL, help="URL of the server (%(default)s)")
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer (%(default)s)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help=TOKEN_HELP)
+    parser.add_argument(
+        "--explain", type=Path, metavar="PNG", help="draw the pixels for and against the prediction into this file"
+    )
+    options = parser.parse_args(arguments)
+    if options.explain and len(options.pictures) > 1:
+        parser.error("--explain accepts only one picture")
+    return options
+
+
+def _one_to_ten(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 1 to 10")
+    return int(text)
+
+
+def _classify(name: str, options: argparse.Namespace, token: str | None) -> bool:
+    """Print the answer for one picture, or an error; return whether there is an answer."""
+    try:
+        if not options.json:
+            print(f"asking {options.url} about {name}", file=sys.stderr)
+        answer = ask(_read(name), options.url, options.timeout, token, explain=bool(options.explain))
+        if options.explain:
+            _draw(answer, options.explain)
+            del answer["seen"], answer["explanation"]
+    except ClientError as error:
+        print(f"error: {name}: {error}", file=sys.stderr)
+        return False
+    print(json.dumps({"picture": name, **answer}) if options.json else format_answer(name, answer, options.top))
+    return True
+
+
+def _read(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise ClientError(f"the file cannot be read: {error.strerror or error}") from error
+
+
+def _draw(answer: dict[str, Any], path: Path) -> None:
+    try:
+        save_explanation(answer, path)
+    except OSError as error:
+        raise ClientError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

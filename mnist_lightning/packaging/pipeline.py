@@ -1,0 +1,57 @@
+"""From a training request to an archive in the model store: train, promote the best run, package it."""
+
+import shlex
+import sys
+from functools import partial
+
+from mnist_lightning.datasets.mnist import MnistUnavailableError
+from mnist_lightning.packaging import promotion
+from mnist_lightning.packaging.archiver import PackagingError
+from mnist_lightning.tracking import runs
+from mnist_lightning.tracking.runs import TrackingError
+from mnist_lightning.training import distributed
+from mnist_lightning.training.arguments import TrainingRequest
+from mnist_lightning.training.comparison import train_comparison
+from mnist_lightning.training.config import Recipe
+from mnist_lightning.training.distributed import DistributedError
+from mnist_lightning.training.fit import silence_warnings
+from mnist_lightning.training.recipe_yaml import RecipeError
+from mnist_lightning.training.resume import ResumeError
+
+ERRORS = (MnistUnavailableError, TrackingError, PackagingError, DistributedError, RecipeError, ResumeError)
+
+
+def train_and_promote(request: TrainingRequest) -> int:
+    """Train, promote and package; the exit code: 0, 1 after an error, 130 after Ctrl-C, with a line on stderr."""
+    silence_warnings()
+    try:
+        train_comparison(request, promote=partial(promotion.promote, store=request.recipe.model_store))
+        if distributed.rank() == 0 and request.recipe.comparison is not None:
+            _promote_if_complete(request.recipe, request.recipe.comparison)
+    except KeyboardInterrupt:
+        message = "stopped: the run is marked KILLED in MLflow, nothing was archived; --resume continues it"
+        print(f"\n{message}", file=sys.stderr)
+        return 130
+    except ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _promote_if_complete(recipe: Recipe, name: str) -> None:
+    """Promote the best of a comparison that machines share; a machine with a part of it only reports what is left."""
+    if recipe.only:
+        print(promotion.missing(name) or f"comparison {name!r} is complete")
+    else:
+        promotion.promote_shared(name, recipe.model_store)
+
+
+def next_steps(picture: str, recipe: Recipe) -> str:
+    """The commands to run after a training."""
+    if recipe.comparison and recipe.only:
+        return f"""next, when the comparison is complete:
+  .venv/bin/python -m mnist_lightning.package --comparison {shlex.quote(recipe.comparison)}"""
+    return f"""next:
+  .venv/bin/mlflow ui --backend-store-uri {runs.tracking_uri()}
+  .venv/bin/python -m mnist_lightning.serve
+  .venv/bin/python -m mnist_lightning.client {picture}"""

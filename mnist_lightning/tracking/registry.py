@@ -1,0 +1,38 @@
+"""MLflow's model registry: the version with the alias `champion` is the one to serve."""
+
+import contextlib
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from mnist_lightning.tracking import runs
+from mnist_lightning.tracking.runs import TrackingError
+
+REGISTERED_MODEL = "mnist"
+CHAMPION = "champion"
+
+
+def promote(run_id: str) -> str:
+    """Register a run's model as a new version, described by its model card, and make it the champion.
+
+    Returns:
+        The version.
+    """
+    client = mlflow.MlflowClient()
+    with contextlib.suppress(MlflowException):  # it exists already
+        client.create_registered_model(REGISTERED_MODEL)
+    uri = runs.tags(run_id)[runs.MODEL_URI]
+    version = client.create_model_version(REGISTERED_MODEL, uri, run_id, model_id=uri.rpartition("/")[2]).version
+    client.update_model_version(REGISTERED_MODEL, version, runs.load_text(run_id, runs.MODEL_CARD))
+    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
+    return str(version)
+
+
+def champion() -> str:
+    """The id of the champion's run. Raises TrackingError if there is no champion."""
+    try:
+        return str(mlflow.MlflowClient().get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).run_id)
+    except MlflowException as error:
+        raise TrackingError(
+            f"MLflow at {runs.tracking_uri()} has no champion yet; train one: python -m mnist_lightning.train"
+        ) from error

@@ -1,0 +1,109 @@
+"""All trainings of a request, as one comparison in MLflow."""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+
+from mnist_lightning.datasets.ood import OODDataset
+from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.tracking import comparisons, runs
+from mnist_lightning.training import distributed, resume
+from mnist_lightning.training.arguments import TrainingRequest
+from mnist_lightning.training.config import Recipe
+from mnist_lightning.training.fit import fit, train_and_log
+from mnist_lightning.training.recipe_yaml import differences, with_values
+from mnist_lightning.training.resume import Workspace
+
+DEFAULT_NAME = "optimizers"  # of a comparison's run in MLflow
+
+
+def train_comparison(request: TrainingRequest, promote: Callable[[str], None]) -> None:
+    """Train every optimizer of the request with every seed.
+
+    Args:
+        request: what to train, or to resume.
+        promote: called with the comparison's id while its run is open, when all trainings are finished. It is not
+            called for a comparison that machines share, which is complete when the last of them has finished.
+
+    Raises:
+        TrackingError, MnistUnavailableError, DistributedError, ResumeError: the training cannot start or continue.
+    """
+    recipe = request.recipe
+    distributed.check(recipe.batch_size, resuming=request.workspace is not None)
+    if distributed.rank() == 0:
+        runs.connect()
+    splits = MnistSplits.load(recipe.data_dir, recipe.limit)
+    if distributed.rank() == 0:
+        run_main(request, splits, promote)
+    else:
+        run_worker(recipe, splits)
+
+
+def run_main(request: TrainingRequest, splits: MnistSplits, promote: Callable[[str], None]) -> None:
+    """The part of process 0: train, log, promote."""
+    with _open_workspace(request) as workspace:
+        _train_all(request, splits, workspace)
+        if request.recipe.comparison is None:
+            promote(workspace.comparison_id)
+
+
+def run_worker(recipe: Recipe, splits: MnistSplits) -> None:
+    """The part of every other process: the same trainings, without logging."""
+    for optimizer, seed in recipe.trainings().values():
+        fit(optimizer, seed, recipe, splits, resume.FOLDER)
+
+
+@contextlib.contextmanager
+def _open_workspace(request: TrainingRequest) -> Iterator[Workspace]:
+    """The workspace and the comparison's run in MLflow: those to resume, or new ones.
+
+    The run of a comparison that machines share is not opened: it ends when its champion is promoted.
+    """
+    name, workspace = request.recipe.comparison, request.workspace
+    with contextlib.ExitStack() as stack:
+        if workspace is not None:
+            stack.enter_context(workspace.lock())
+            if name is None:
+                stack.enter_context(runs.run(run_id=workspace.comparison_id))
+        elif name is not None:
+            comparison_id = _join(name, request.recipe_yaml)
+            workspace = stack.enter_context(Workspace.create(comparison_id, request.recipe_yaml))
+        else:
+            comparison_id = stack.enter_context(runs.run(DEFAULT_NAME))
+            runs.log(texts={runs.RECIPE: request.recipe_yaml})
+            workspace = stack.enter_context(Workspace.create(comparison_id, request.recipe_yaml))
+        yield workspace
+
+
+def _join(name: str, recipe_yaml: str) -> str:
+    """The run of the comparison that machines share by this name. Raises TrackingError if its recipe differs."""
+    comparison_id = comparisons.join(name, with_values(recipe_yaml, only=None))
+    if different := differences(recipe_yaml, runs.load_text(comparison_id, runs.RECIPE)):
+        raise runs.TrackingError(
+            f"comparison {name!r} has another recipe: {'; '.join(different)}. "
+            f"Choose another name, or use its recipe: --from-run {comparison_id} --comparison {name}"
+        )
+    return comparison_id
+
+
+def _train_all(request: TrainingRequest, splits: MnistSplits, workspace: Workspace) -> None:
+    """Train every optimizer with every seed, each as a child of the comparison; skip those that are finished."""
+    known = comparisons.runs_of_workspace(
+        workspace.comparison_id, workspace.folder.name
+    )  # run id and whether it is finished
+    remaining = {
+        title: training
+        for title, training in request.recipe.trainings().items()
+        if not known.get(title, ("", False))[1]
+    }
+    if not remaining:
+        return
+    ood_data = OODDataset.build(splits, request.recipe.outliers)
+    tags = {runs.WORKSPACE: workspace.folder.name}
+    for title, (optimizer, seed) in remaining.items():
+        started = known[title][0] if title in known else None
+        with runs.run(title, run_id=started, parent=workspace.comparison_id, tags=tags) as run_id:
+            runs.log(texts={runs.RECIPE: with_values(request.recipe_yaml, only=optimizer, seed=seed, seeds=1)})
+            folder = workspace.folder / run_id
+            train_and_log(optimizer, seed, request.recipe, splits, ood_data, run_id, folder)
+        shutil.rmtree(folder)

@@ -1,0 +1,79 @@
+"""The verb `serve` as a process of its own, with a check that it stops cleanly."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from mnist_lightning.serving.torchserve import free_port
+from tests.support import PROJECT
+
+SECONDS = 60.0  # until a test gives up
+
+
+@dataclass(frozen=True)
+class ServeProcess:
+    """A running `serve`. Its temporary files lie in `folder`, and its stderr goes to a file."""
+
+    process: subprocess.Popen[str]
+    port: int
+    folder: Path
+    stderr: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_until_ready(self) -> None:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line == f"ready: {self.url}/predictions/mnist\n", self.stderr.read_text()
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def stop(self, how: signal.Signals) -> None:
+        """Send a signal and check that the process ends with 0, without processes or files of its own left."""
+        family = self.children()
+        assert len(family) >= 2, "Java and a worker"
+        self.process.send_signal(how)
+        assert self.process.wait(SECONDS) == 0
+        assert psutil.wait_procs(family, timeout=SECONDS)[1] == []
+        assert [path for path in self.folder.rglob("*") if path.is_file()] == []
+        assert list(self.folder.glob("mnist-serve-*")) == []
+
+
+@contextlib.contextmanager
+def serve(store: Path, folder: Path, **environment: str) -> Iterator[ServeProcess]:
+    """Start `serve` with temporary files in `folder`; it is killed with the block if it still runs."""
+    port, temporary, stderr = free_port(), folder / "tmp", folder / "stderr"
+    temporary.mkdir()
+    with stderr.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mnist_lightning.serve", "--port", str(port), "--store", str(store)],
+            cwd=PROJECT,
+            env={**os.environ, "TMPDIR": str(temporary), **environment},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    with process:
+        try:
+            yield ServeProcess(process, port, temporary, stderr)
+        finally:
+            process.terminate()
+
+
+def wait_until(happened: Callable[[], object], what: str) -> None:
+    """Fail with `what` unless it happens within SECONDS."""
+    deadline = time.monotonic() + SECONDS
+    while not happened():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)

@@ -1,0 +1,148 @@
+"""Replacing the weights of a running server."""
+
+import io
+import shutil
+import signal
+import threading
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+import torch
+
+from mnist_lightning.serving import pid_file
+from mnist_lightning.serving.reload import ReloadError, request_reload
+from tests.server.serve_process import ServeProcess, serve, wait_until
+from tests.support import SEVEN, verb
+
+RAW = {"Content-Type": "application/octet-stream"}
+
+
+def write_archive(original: Path, archive: Path, **replaced: bytes) -> None:
+    """Write a copy of the original archive with other files in it, in one step."""
+    temporary = archive.with_suffix(".new")
+    with zipfile.ZipFile(original) as old, zipfile.ZipFile(temporary, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, replaced.get(name.replace(".", "_"), old.read(name)))
+    temporary.replace(archive)
+
+
+@pytest.fixture(scope="module")
+def original(small_store: Path) -> Path:
+    return small_store / "mnist.mar"
+
+
+@pytest.fixture(scope="module")
+def always_three(original: Path) -> bytes:
+    """The archive's weights, changed so that every prediction is a three."""
+    with zipfile.ZipFile(original) as archive:
+        content = torch.load(io.BytesIO(archive.read("mnist.pt")), weights_only=True)
+    state = content.get("state_dict", content)
+    state["head.bias"][3] += 1000
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def process(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
+    """A server of this module's own, whose archive the tests replace."""
+    folder = tmp_path_factory.mktemp("reload")
+    (folder / "store").mkdir()
+    shutil.copy(original, folder / "store")
+    with serve(folder / "store", folder) as process:
+        process.wait_until_ready()
+        yield process
+
+
+@pytest.fixture
+def archive(process: ServeProcess, original: Path) -> Path:
+    """The path of the server's archive, which holds the original."""
+    path = process.folder.parent / "store" / "mnist.mar"
+    shutil.copy(original, path)
+    return path
+
+
+def predict(process: ServeProcess) -> int:
+    url = f"{process.url}/predictions/mnist"
+    answer = requests.post(url, data=SEVEN.read_bytes(), headers=RAW, timeout=30)
+    assert answer.status_code == 200, answer.text
+    digit: int = answer.json()["prediction"]
+    return digit
+
+
+def test_reloading_there_and_back_drops_no_request(
+    process: ServeProcess, archive: Path, original: Path, always_three: bytes
+) -> None:
+    def reload() -> str:
+        # The PID file lies in the server's temporary folder where no XDG_RUNTIME_DIR is set.
+        flags = ["--reload", "--store", str(archive.parent), "--port", str(process.port)]
+        done = verb("serve", *flags, TMPDIR=str(process.folder))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    stopped = threading.Event()
+
+    def keep_asking() -> list[int]:
+        digits = []
+        while not stopped.is_set():
+            digits.append(predict(process))
+        return digits
+
+    with ThreadPoolExecutor(3) as pool:
+        clients = [pool.submit(keep_asking) for _ in range(3)]
+        try:
+            write_archive(original, archive, mnist_pt=always_three)
+            assert predict(process) == 7  # a new archive alone changes nothing
+            there = reload()
+            assert predict(process) == 3
+            shutil.copy(original, archive)
+            back = reload()
+            assert predict(process) == 7
+        finally:
+            stopped.set()
+        digits = [digit for client in clients for digit in client.result()]
+    assert set(digits) == {3, 7}
+    assert there.startswith("served: weights ")
+    assert there != back
+
+
+def test_an_archive_that_cannot_be_served_replaces_nothing(
+    process: ServeProcess, archive: Path, original: Path, always_three: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pid_file, "find", lambda _: process.process.pid)
+    write_archive(original, archive, mnist_pt=b"no weights")
+    with pytest.raises(ReloadError, match="did not load"):
+        request_reload(archive, process.port, timeout=3)
+    assert predict(process) == 7
+    write_archive(original, archive, digit_handler_py=b"import nothing", mnist_pt=always_three)
+    with pytest.raises(ReloadError, match="did not load"):
+        request_reload(archive, process.port, timeout=3)
+    assert predict(process) == 7
+    archive.write_bytes(b"no archive")
+    with pytest.raises(ReloadError, match=r"mnist\.mar is missing or damaged"):
+        request_reload(archive, process.port)
+    process.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "is missing or damaged" in process.stderr.read_text(), "the server does not report the archive")
+    assert predict(process) == 7
+    errors = process.stderr.read_text()
+    assert "the new mnist.pt is not loaded" in errors
+    assert "has a different digit_handler.py than the server runs; restart the server" in errors
+
+
+def test_a_signal_during_start_up_reloads_as_soon_as_the_server_is_ready(
+    original: Path, always_three: bytes, tmp_path: Path, interruptible: None
+) -> None:
+    archive = tmp_path / "mnist.mar"
+    shutil.copy(original, archive)
+    with serve(tmp_path, tmp_path) as process:
+        # From here on, the server has its own copy of the archive.
+        wait_until(lambda: list(process.folder.glob("mnist-serve-*/config.properties")), "TorchServe is not started")
+        write_archive(original, archive, mnist_pt=always_three)
+        process.process.send_signal(signal.SIGHUP)
+        process.wait_until_ready()
+        wait_until(lambda: predict(process) == 3, "the archive is not loaded again")
+        process.stop(signal.SIGINT)

@@ -1,0 +1,92 @@
+"""An archive's network is loaded, or the error says what is wrong with the archive."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnist_lightning.models import digitnet
+from mnist_lightning.models.archive import ArchiveError, load_network
+from mnist_lightning.models.digitnet import LEGACY_KEYS, DigitNet
+from tests.make_weights import WEIGHTS_FILE
+
+
+def archive_of(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / "mnist.mar"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, content)
+    return path
+
+
+def saved(folder: Path, value: object) -> bytes:
+    torch.save(value, folder / "value.pt")
+    return (folder / "value.pt").read_bytes()
+
+
+def test_an_archive_holds_the_network_that_was_packaged(small_store: Path) -> None:
+    network, packaged = load_network(small_store / "mnist.mar"), digitnet.load(WEIGHTS_FILE.read_bytes())
+    assert not network.training
+    assert network.architecture == packaged.architecture
+    weights = network.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in packaged.state_dict().items())
+
+
+def test_an_archive_made_before_the_architecture_was_stored_answers_the_same(tmp_path: Path) -> None:
+    """Such an archive holds a plain state_dict, whose out-of-distribution head has the keys `judge.*`."""
+    packaged = digitnet.load(WEIGHTS_FILE.read_bytes())
+    weights = packaged.state_dict()
+    for former, current in LEGACY_KEYS.items():
+        weights = {name.replace(current, former): value for name, value in weights.items()}
+    assert {"judge.first.weight", "judge.last.bias", "judge.heat", "judge.trust", "judge.threshold"} <= set(weights)
+    assert not any(name.startswith("ood_head.") for name in weights)
+    network = load_network(archive_of(tmp_path, "mnist.pt", saved(tmp_path, weights)))
+    assert network.architecture == packaged.architecture
+    assert network.threshold == packaged.threshold
+    images = torch.rand(8, 1, 28, 28)
+    with torch.inference_mode():
+        for ours, theirs in zip(network.predict_with_ood(images), packaged.predict_with_ood(images), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_an_absent_archive(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"does not exist; create it with"):
+        load_network(tmp_path / "mnist.mar")
+
+
+def test_a_file_that_is_not_an_archive(tmp_path: Path) -> None:
+    (tmp_path / "mnist.mar").write_bytes(b"hello")
+    with pytest.raises(ArchiveError, match="does not hold a digit network: File is not a zip file"):
+        load_network(tmp_path / "mnist.mar")
+
+
+def test_an_archive_of_another_model(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="does not hold a digit network"):
+        load_network(archive_of(tmp_path, "other.pt", b""))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"weight": torch.zeros(3)},
+        [1, 2],
+        {"state_dict": 5},
+        {"state_dict": {}, "architecture": {"widths": [8, 16], "depth": 3}},
+        {"state_dict": DigitNet((8, 16)).state_dict(), "architecture": {"widths": [8, 24], "ood_hidden": 0}},
+    ],
+)
+def test_other_weights(value: object, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="does not hold a digit network"):
+        load_network(archive_of(tmp_path, "mnist.pt", saved(tmp_path, value)))
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04hello", WEIGHTS_FILE.read_bytes()[:-500]])
+def test_damaged_weights(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="does not hold a digit network"):
+        load_network(archive_of(tmp_path, "mnist.pt", content))
+
+
+def test_a_network_without_an_ood_head(tmp_path: Path) -> None:
+    digitnet.save(DigitNet((8, 16)), tmp_path / "weights.pt")
+    with pytest.raises(ArchiveError, match="no out-of-distribution head; train again"):
+        load_network(archive_of(tmp_path, "mnist.pt", (tmp_path / "weights.pt").read_bytes()))

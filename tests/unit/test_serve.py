@@ -1,0 +1,100 @@
+"""The verb `serve`: its flags, and its errors, each one clear line."""
+
+import signal
+import socket
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mnist_lightning import serve
+from mnist_lightning.serving import pid_file
+from mnist_lightning.serving.torchserve import free_port
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """`serve` installs signal handlers in this process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(tmp_path / "mnist.mar", "w") as archive:
+        archive.writestr("mnist.pt", b"weights")
+    return tmp_path
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
+    """Run the verb, which must fail with one line on stderr; return that line."""
+    assert serve.main([str(flag) for flag in flags]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_a_port_in_use(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port + 1)):
+        error = error_of(capsys, "--port", port, "--store", store)
+    assert error == f"error: port {port + 1} on 127.0.0.1 is in use; choose another with --port N\n"
+    assert pid_file.find(port) is None
+
+
+@pytest.mark.parametrize("port", [80, 2033, 65534, 99999])
+def test_a_port_out_of_range(port: int, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is out of range" in error_of(capsys, "--port", port, "--store", store)
+
+
+def test_a_missing_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = error_of(capsys, "--port", free_port(), "--store", tmp_path)
+    assert "mnist.mar does not exist" in error
+    assert "mnist_lightning.package" in error
+
+
+@pytest.mark.parametrize("content", [b"no archive", b""])
+def test_a_damaged_archive(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mnist.mar").write_bytes(content)
+    assert "mnist.mar is damaged" in error_of(capsys, "--port", free_port(), "--store", tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"short", b"two words of some length", b"\xff" * 32])
+def test_a_file_without_a_token(content: bytes | None, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = store / "token"
+    if content is not None:
+        path.write_bytes(content)
+    error = error_of(capsys, "--port", free_port(), "--store", store, "--token-file", path)
+    assert error.startswith(f"error: {path}")
+
+
+def test_a_reload_without_a_server(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = error_of(capsys, "--reload", "--store", store, "--port", free_port())
+    assert "of this user runs on port" in error
+
+
+def test_a_check_without_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve.main(["--check", "--port", str(free_port())]) == 1
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_old_name_of_a_profile_is_accepted_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert serve.main(["--profile", "crowd", "--store", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "warning: --profile crowd is now throughput; the next release will not accept crowd"
+    )
+
+
+def test_an_unknown_profile_is_rejected_with_the_accepted_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        serve.main(["--profile", "cheap"])
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert all(name in error for name in ("'cheap'", "throughput", "latency"))
