@@ -110,7 +110,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
                 return;
             }
             if (t instanceof ServiceUnavailableException) {
-                FullHttpResponse busy = ErrorResponse.of(HttpResponseStatus.SERVICE_UNAVAILABLE, "BusyError", BUSY);
+                FullHttpResponse busy = JsonErrorResponse.of(HttpResponseStatus.SERVICE_UNAVAILABLE, "BusyError", BUSY);
                 busy.headers().set(HttpHeaderNames.RETRY_AFTER, 1);
                 NettyUtils.sendHttpResponse(ctx, busy, HttpUtil.isKeepAlive(req));
                 return;
@@ -182,7 +182,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
         }
 
         private FullHttpResponse tooLargeResponse() {
-            return ErrorResponse.of(
+            return JsonErrorResponse.of(
                     HttpResponseStatus.REQUEST_ENTITY_TOO_LARGE,
                     "TooManyBytesError",
                     String.format("the request is too large; at most %,d bytes are accepted", maxContentLength()));

@@ -93,7 +93,7 @@ final class RequestGate extends ChannelDuplexHandler {
 
     private static void reject(ChannelHandlerContext ctx, HttpRequest request) {
         FullHttpResponse response =
-                ErrorResponse.of(HttpResponseStatus.UNAUTHORIZED, "UnauthorizedError", Token.MISSING);
+                JsonErrorResponse.of(HttpResponseStatus.UNAUTHORIZED, "UnauthorizedError", Token.MISSING);
         response.headers().set(HttpHeaderNames.WWW_AUTHENTICATE, "Bearer");
         ChannelFuture written = ctx.channel().writeAndFlush(response);
         // A client that sent "Expect: 100-continue", as curl does before a large body, does not send the body now.

@@ -2,8 +2,6 @@
 
 import contextlib
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,17 +10,13 @@ from filelock import FileLock
 
 from mnist_lightning.tracking import runs
 
-CREATE = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
-
 
 def create_tables(path: Path) -> Path:
     """Create MLflow's tables in a SQLite file, unless another process has done so."""
     with FileLock(f"{path}.lock"):
         if not path.is_file():
             scratch = path.with_suffix(".part")
-            subprocess.run(
-                [sys.executable, "-c", CREATE, f"sqlite:///{scratch}"], cwd=path.parent, capture_output=True, check=True
-            )
+            mlflow.MlflowClient(f"sqlite:///{scratch}").search_experiments()
             scratch.replace(path)
     return path
 

@@ -11,8 +11,9 @@ from mnist_lightning.datasets.sketches import DrawFunction
 from mnist_lightning.datasets.splits import Batch, MnistSplits
 
 DIGIT_AUGMENTATION = Augmentation(corruption=0)
-# Training digits of each form for every outlier of one kind; there are sixteen kinds of outliers.
+# Digits of each form for every outlier of one kind; there are sixteen kinds of outliers.
 PLAIN, AUGMENTED, REDRAWN, TYPESET = 8, 12, 8, 1
+HELD_OUT = 8
 AUGMENTATION_BATCH = 512
 
 
@@ -31,6 +32,7 @@ class OODDataset:
         splits: MnistSplits,
         n_per_kind: int,
         *,
+        n_held_out: int | None = None,
         augment: Augmentation = DIGIT_AUGMENTATION,
         kinds: Mapping[str, DrawFunction] | None = None,
     ) -> "OODDataset":
@@ -39,10 +41,12 @@ class OODDataset:
         Args:
             splits: training digits come from the training images, held-out ones from the validation images.
             n_per_kind: training outliers of every kind; all digits together are about twice as many as all outliers.
+            n_held_out: validation images to use; None uses all.
             augment: augmentation of the digits.
             kinds: the kinds of outliers; by default all of `outliers.OUTLIER_KINDS`, and altered digits.
         """
-        train, held_out = splits.training, splits.validation
+        train = splits.training
+        held_out = splits.validation[0][:n_held_out], splits.validation[1][:n_held_out]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             varied = _augment(_repeat(train, AUGMENTED * n_per_kind), augment)

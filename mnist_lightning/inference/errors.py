@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from mnist_lightning.preprocessing.decode import BadPictureError, TooManyPixelsError
 
 ACCEPTED = (
-    "accepted are a picture file as the raw body (any Content-Type) or as multipart fields, "
+    "accepted: a picture file as the raw body (any Content-Type) or as multipart fields, or "
     'JSON {"image": PICTURE}, {"instances": [PICTURE, ...]} or {"inputs": [TENSOR]}, '
-    "a PICTURE being base64 of a file or 784 numbers from 0 to 255"
+    "where PICTURE is the base64 of a file or 784 numbers from 0 to 255"
 )
 
 

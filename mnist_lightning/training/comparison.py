@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 
-from mnist_lightning.datasets.ood import OODDataset
+from mnist_lightning.datasets.ood import HELD_OUT, OODDataset
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.tracking import comparisons, runs
 from mnist_lightning.training import distributed, resume
@@ -98,7 +98,8 @@ def _train_all(request: TrainingRequest, splits: MnistSplits, workspace: Workspa
     }
     if not remaining:
         return
-    ood_data = OODDataset.build(splits, request.recipe.outliers)
+    n_per_kind = request.recipe.outliers
+    ood_data = OODDataset.build(splits, n_per_kind, n_held_out=HELD_OUT * n_per_kind)
     tags = {runs.WORKSPACE: workspace.folder.name}
     for title, (optimizer, seed) in remaining.items():
         started = known[title][0] if title in known else None

@@ -48,7 +48,7 @@ class Recipe:
     ema_window: float = 0.15
     """Window of the moving average of the weights, as a fraction of the training, in [0, 1)."""
     outliers: PositiveInt = 800
-    """Outliers of each kind that are generated to fit the out-of-distribution head."""
+    """Outliers of each kind to fit the out-of-distribution head to; the number of its digits is proportional."""
     seed: NonNegativeInt = 0
     """Seed of the initial weights, the order of the images and their augmentation."""
     seeds: PositiveInt = 1
@@ -80,7 +80,9 @@ class Recipe:
         for name, optimizer in self.optimizers.items():
             _try_out(name, optimizer)
         if absent := [name for name in self.optimizers if name not in self.schedules]:
-            raise ValueError(f"schedules lacks {', '.join(absent)}; the recipe's optimizers are {names}")
+            raise InvalidValueError(
+                "schedules", list(self.schedules), f"one for each of {names}; {', '.join(absent)} has none"
+            )
 
     @classmethod
     def from_yaml(cls, text: str) -> "Recipe":
@@ -136,7 +138,9 @@ def _try_out(name: str, optimizer: OptimizerFactory) -> None:
 
 
 def _explain(values: Values, error: Exception) -> RecipeError:
-    """An error that names the one key without which the recipe is valid, if there is such a key."""
+    """An error that names the key at fault: the one without which the recipe is valid, if there is such a key."""
+    if isinstance(error, InvalidValueError) and error.name.partition(".")[0] in _types(Recipe):
+        return RecipeError(str(error))
     path = _culprit(values)
     if path is None:
         return RecipeError(str(error).strip().splitlines()[-1].strip())

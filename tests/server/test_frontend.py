@@ -7,6 +7,8 @@ import re
 import socket
 import zipfile
 from http.client import HTTPConnection
+from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -44,7 +46,7 @@ def test_curls_default_content_type_is_accepted(server: Server, body: bytes, hea
 
 @pytest.mark.parametrize("body", [b"", b"a=1&b=2", b"%", b"&".join([b"a=1"] * 2000)], ids=lambda body: str(body[:8]))
 def test_an_html_form_is_rejected(server: Server, body: bytes) -> None:
-    assert "accepted are" in error_message(post(server, body, FORM), 400)
+    assert "accepted:" in error_message(post(server, body, FORM), 400)
 
 
 def part(headers: str, content: bytes = DIGIT) -> bytes:
@@ -110,6 +112,20 @@ def test_the_jar_is_built_from_the_sources_beside_it() -> None:
     with zipfile.ZipFile(PROJECT / "frontend/frontend.jar") as jar:
         manifest = jar.read("META-INF/MANIFEST.MF").decode().replace("\r\n ", "")
     assert f"Source-SHA-256: {source}" in manifest
+
+
+def test_the_jar_replaces_only_the_intended_classes() -> None:
+    def classes(jar: Path) -> set[str]:
+        with zipfile.ZipFile(jar) as archive:
+            return {name for name in archive.namelist() if name.endswith(".class") and "$" not in name}
+
+    package = find_spec("ts")
+    assert package is not None
+    assert package.origin is not None
+    torchserve = Path(package.origin).parent / "frontend" / "model-server.jar"
+    replaced = classes(PROJECT / "frontend/frontend.jar") & classes(torchserve)
+    names = ("http/HttpRequestHandler", "grpcimpl/GRPCInterceptor")
+    assert replaced == {f"org/pytorch/serve/{name}.class" for name in names}
 
 
 def test_a_path_that_does_not_decode_is_answered(server: Server) -> None:

@@ -105,9 +105,9 @@ def test_a_peer_gives_the_same_answer_and_leaves_no_process(
 
 
 def test_a_peer_with_wrong_answers_is_rejected(small_store: Path, pictures: list[bytes], digits: list[int]) -> None:
-    with pytest.raises(PeerError, match="answered 200, but not"):
-        with running(FIXED_ANSWER, small_store, pictures, digits):
-            pass
+    expected = pytest.raises(PeerError, match="answered 200, but not")
+    with expected, running(FIXED_ANSWER, small_store, pictures, digits):
+        pass
 
 
 def test_a_failing_peer_is_reported_and_the_others_are_measured(

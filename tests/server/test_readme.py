@@ -29,8 +29,8 @@ PACKAGE = PROJECT / "mnist_lightning"
 SUBPACKAGES = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 VERBS = {path.stem for path in PACKAGE.glob("[a-z]*.py")} | {"client"}
 TRACKED = ("config", "docs", "tests", "benchmarks", "handlers", "frontend", "mnist_lightning", ".ci", ".github")
-# Flags in running text that belong to docker or pip, and names that only the old releases had.
-FOREIGN_FLAGS = {"--memory", "--cpus", "--no-deps", "--like"}
+# Flags in running text that belong to docker or torchrun, and one that only the old releases had.
+FOREIGN_FLAGS = {"--memory", "--cpus", "--nproc-per-node", "--like"}
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
@@ -54,7 +54,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
     """Every command of a page as words, from its name on: `mnist_lightning.train`, `benchmarks.peers`, `make`."""
     lines = "\n".join(code_blocks(page)).replace("\\\n", " ").splitlines()
     for text in [*lines, *inline_code(page)]:
-        text = text.removeprefix("$ ").split("…")[0]
+        text = text.removeprefix("$ ").replace("…", "")
         if re.match(rf"(?:{'|'.join(VERBS)}) ", text):  # `train --seeds 3` in running text
             text = f"-m mnist_lightning.{text}"
         text = text.replace("mnist-lightning ", "-m mnist_lightning.")
@@ -131,7 +131,8 @@ def test_every_module_and_name_exists(page: Path) -> None:
         if not DOTTED.fullmatch(name) or name.split(".")[0] not in {*SUBPACKAGES, "mnist_lightning", "benchmarks"}:
             continue
         parts = ([] if name.startswith(("mnist_lightning", "benchmarks")) else ["mnist_lightning"]) + name.split(".")
-        if not any(PROJECT.glob("/".join(parts) + suffix) for suffix in ("", ".py")):
+        path = PROJECT.joinpath(*parts)
+        if not (path.is_dir() or path.with_suffix(".py").is_file()):
             module = importlib.import_module(".".join(parts[:-1]))
             assert hasattr(module, parts[-1]), name
 

@@ -25,6 +25,6 @@ def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mlflow_store(mlflow_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An MLflow store without runs in the current folder, which is a temporary one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")  # MLflow caches stores by this text
     with open_store(mlflow_tables, tmp_path / "mlflow.db"):
         yield tmp_path

@@ -86,6 +86,13 @@ def test_the_data_set_is_reproducible_and_has_its_sizes(digits: tuple[torch.Tens
         assert torch.equal(images, getattr(same, name))
 
 
+def test_fewer_digits_can_be_held_out(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
+    splits = MnistSplits(digits, digits, digits)
+    data = OODDataset.build(splits, 1, n_held_out=10, kinds={"blot": sketches.blot})
+    assert len(data.held_out_digits) == 3 * 10
+    assert torch.equal(data.held_out_digits[:10], digits[0][:10])
+
+
 def test_building_the_data_set_leaves_the_random_state(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
     before = torch.get_rng_state()
     OODDataset.build(MnistSplits(digits, digits, digits), 1, kinds={"blot": sketches.blot})

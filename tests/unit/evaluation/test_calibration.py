@@ -1,4 +1,4 @@
-"""Confidence: as sure as it is right."""
+"""The fitted temperature, and the expected calibration error."""
 
 import pytest
 import torch
@@ -6,26 +6,26 @@ import torch
 from mnist_lightning.evaluation.calibration import calibration_error, fit_temperature
 
 
-def drawn(sharpness: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits whose softmax is true, times `sharpness`; and labels drawn from it."""
+def miscalibrated(factor: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels drawn from the softmax of logits (N, 10), and these logits times `factor`."""
     torch.manual_seed(0)
     logits = torch.randn(20_000, 10) * 3
     labels = torch.multinomial(logits.softmax(1), 1)[:, 0]
-    return logits * sharpness, labels
+    return logits * factor, labels
 
 
-@pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
-def test_the_temperature_undoes_what_makes_a_network_too_sure_or_not_sure_enough(sharpness: float) -> None:
-    logits, labels = drawn(sharpness)
+@pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
+def test_the_temperature_corrects_too_much_and_too_little_confidence(factor: float) -> None:
+    logits, labels = miscalibrated(factor)
     temperature = fit_temperature(logits, labels)
-    assert temperature == pytest.approx(sharpness, rel=0.05)
+    assert temperature == pytest.approx(factor, rel=0.05)
     before = calibration_error(logits.softmax(1), labels)
     after = calibration_error((logits / temperature).softmax(1), labels)
     assert after < 0.015
     assert after <= before + 0.002
 
 
-def test_a_network_that_is_always_sure_and_half_right() -> None:
+def test_full_confidence_with_half_of_the_answers_right() -> None:
     probabilities = torch.eye(10)[torch.zeros(100, dtype=torch.long)]
     labels = torch.cat([torch.zeros(50, dtype=torch.long), torch.ones(50, dtype=torch.long)])
     assert calibration_error(probabilities, labels) == pytest.approx(0.5)

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from mnist_lightning.evaluation import plots
 
 
-def drawn(figure: Figure) -> bytes:
-    """The figure as PNG: whatever cannot be drawn fails here."""
+def as_png(figure: Figure) -> bytes:
+    """The figure as PNG; drawing fails on invalid content."""
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
@@ -19,47 +19,74 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def test_curves_of_all_optimizers_in_one_picture() -> None:
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title() for axes in figure.axes if axes.get_title()]
+
+
+def test_the_curves_of_all_optimizers_share_a_figure() -> None:
     histories = {name: {"loss": [2.0, 1.0], "accuracy": [0.5, 0.9]} for name in ("Adam", "SGD")}
     figure = plots.comparison_curves(histories)
-    assert drawn(figure).startswith(b"\x89PNG")
-    assert [axes.get_title() for axes in figure.axes] == ["loss", "error"]
+    assert as_png(figure).startswith(b"\x89PNG")
+    assert titles(figure) == ["loss", "error"]
     assert {line.get_label() for line in figure.axes[0].lines} == {"Adam", "SGD"}
 
 
 def test_the_confusion_matrix_counts() -> None:
-    labels, answers = np.array([0, 0, 1, 9]), np.array([0, 6, 1, 9])
-    figure = plots.confusion_matrix(labels, answers)
-    assert drawn(figure)
+    labels, predictions = np.array([0, 0, 1, 9]), np.array([0, 6, 1, 9])
+    figure = plots.confusion_matrix(labels, predictions)
+    assert as_png(figure)
     assert sorted(texts(figure)) == ["1", "1", "1", "1"]
-    assert figure.axes[0].get_title() == "1 of 4 misread (75.00 %)"
+    assert titles(figure) == ["1 of 4 misread (75.00 %)"]
 
 
-def test_the_gallery_shows_the_surest_mistake_first() -> None:
+def test_the_gallery_starts_with_the_most_confident_error() -> None:
     probabilities = np.full((3, 10), 0.01)
     probabilities[0, 7], probabilities[1, 2], probabilities[2, 3] = 0.91, 0.6, 0.91
     figure = plots.misread_gallery(np.zeros((3, 28, 28)), np.array([1, 5, 3]), probabilities)
-    assert drawn(figure)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == ["1 → 7\n91 %", "5 → 2\n60 %"]
+    assert as_png(figure)
+    assert titles(figure) == ["1 → 7\n91 %", "5 → 2\n60 %"]
 
 
-def test_digits_and_filters_are_drawn() -> None:
-    figure = plots.by_digit({"precision": np.linspace(0.9, 1, 10), "recall": np.ones(10)})
-    assert drawn(figure)
-    assert [line.get_label() for line in figure.axes[0].lines] == ["precision", "recall"]
-    assert len([axes for axes in plots.first_filters(np.eye(6)[None].repeat(3, 0)).axes if axes.images]) == 3
-
-
-def test_no_mistake_is_no_obstacle() -> None:
+def test_a_gallery_without_errors_is_empty() -> None:
     figure = plots.misread_gallery(np.zeros((1, 28, 28)), np.array([3]), np.eye(10)[[3]])
-    assert drawn(figure)
+    assert as_png(figure)
+    assert titles(figure) == []
 
 
-def test_the_loads_of_all_servers_in_one_picture() -> None:
+def test_metrics_per_digit_and_filters_are_drawn() -> None:
+    figure = plots.per_digit_metrics({"precision": np.linspace(0.9, 1, 10), "recall": np.ones(10)})
+    assert as_png(figure)
+    assert [line.get_label() for line in figure.axes[0].lines] == ["precision", "recall"]
+    assert len([axes for axes in plots.first_layer_filters(np.eye(6)[None].repeat(3, 0)).axes if axes.images]) == 3
+
+
+def test_pictures_stand_beside_the_inputs_made_from_them() -> None:
+    pictures = [np.zeros((20, 30, 4), np.uint8), np.zeros((50, 50, 4), np.uint8)]
+    figure = plots.pictures_and_inputs(pictures, [np.eye(28), np.eye(28)], ["1 → 7, 91 %", "5 → 2, 60 %"])
+    assert as_png(figure)
+    assert [axes.get_title(loc="left") for axes in figure.axes[:3]] == ["1 → 7, 91 %", "", "5 → 2, 60 %"]
+    assert [np.shape(axes.images[0].get_array())[:2] for axes in figure.axes[:4]] == [
+        (20, 30),
+        (28, 28),
+        (50, 50),
+        (28, 28),
+    ]
+
+
+def test_the_reliability_diagram_shows_accuracy_by_confidence() -> None:
+    probabilities = np.zeros((4, 10))
+    probabilities[:, 0] = 0.9, 0.9, 0.9, 0.3
+    figure = plots.reliability_diagram(probabilities, np.array([0, 0, 1, 0]), 0.1, bins=10)
+    assert as_png(figure)
+    assert texts(figure) == ["1", "3"]  # images in the bins
+    confidence, accuracy = figure.axes[0].lines[1].get_data()
+    np.testing.assert_allclose([confidence, accuracy], [[0.3, 0.9], [1, 2 / 3]])
+
+
+def test_the_load_curves_of_all_servers_share_a_figure() -> None:
     loads = [{"connections": n, "requests_per_second": 100.0 * n, "p50_ms": 5.0, "p99_ms": 9.0} for n in (1, 32)]
     figure = plots.load_curves({"ours": loads, "another": loads})
-    assert drawn(figure).startswith(b"\x89PNG")
-    assert [axes.get_title() for axes in figure.axes] == ["requests/s", "p50, ms", "p99, ms"]
+    assert as_png(figure).startswith(b"\x89PNG")
+    assert titles(figure) == ["requests/s", "p50, ms", "p99, ms"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "another"]
     assert figure.axes[0].lines[0].get_ydata().tolist() == [100, 3200]  # type: ignore[union-attr]

@@ -58,7 +58,7 @@ def test_a_process_finds_the_runs_of_its_workspace(mlflow_store: Path) -> None:
 
 
 def test_runs_that_are_not_trainings(mlflow_store: Path) -> None:
-    with pytest.raises(runs.TrackingError, match=r"MLflow at sqlite:///mlflow\.db has no run 'unknown'"):
+    with pytest.raises(runs.TrackingError, match=r"MLflow at sqlite:.* has no run 'unknown'"):
         comparisons.parent_of("unknown")
     with runs.run("comparison") as run_id:
         pass

@@ -85,7 +85,7 @@ def test_the_winner_becomes_the_champion(mlflow_store: Path) -> None:
         assert selection.promote(selection.leaderboard(parent)) == "2"
     assert registry.champion() == winner
     version = client.get_model_version_by_alias(registry.REGISTERED_MODEL, registry.CHAMPION)
-    assert (version.version, version.description) == ("2", "card of SGD")
+    assert (str(version.version), version.description) == ("2", "card of SGD")
     assert "| 1 | SGD |" in runs.tags(parent)["mlflow.note.content"]
     assert [entry.path for entry in client.list_artifacts(parent)] == ["comparison.png"]
 

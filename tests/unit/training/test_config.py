@@ -1,129 +1,111 @@
-"""The recipes that ship, and what is said of one that is wrong."""
+"""Recipes: valid values, and errors that name the key, its value and what is allowed."""
 
+import functools
 from pathlib import Path
 
 import pytest
+import yaml
 
-from mnist_lightning.training.config import Recipe, changed, differences, read, resumed
-
-PROJECT = Path(__file__).resolve().parent.parent
-FILES = sorted((PROJECT / "config").glob("*.yaml"))
-RECIPES = [path for path in FILES if "optimizers:" in path.read_text()]
-
-
-@pytest.fixture(autouse=True)
-def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(PROJECT)
+from mnist_lightning.common.paths import resource
+from mnist_lightning.models.digitnet import WIDTHS
+from mnist_lightning.training import recipe_yaml
+from mnist_lightning.training.arguments import SHIPPED_RECIPES
+from mnist_lightning.training.config import Recipe, to_yaml
+from mnist_lightning.training.recipe_yaml import RecipeError, Values
+from tests.unit.training.test_recipe_yaml import CURRENT, FORMER
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
-def test_every_recipe_that_ships_is_valid(path: Path) -> None:
-    recipe, text = read(["--config", str(path)])
+def values_of(recipe: str = "train.yaml", **changes: object) -> Values:
+    """A shipped recipe, with values replaced: `a__b=1` replaces a.b."""
+    values = recipe_yaml.parse(resource(f"config/{recipe}").read_text())
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        functools.reduce(lambda inner, parent: inner.setdefault(parent, {}), parents, values)[last] = value
+    return values
+
+
+@pytest.mark.parametrize("name", SHIPPED_RECIPES)
+def test_every_shipped_recipe_is_valid(name: str) -> None:
+    text = resource(f"config/{name}").read_text()
+    recipe = Recipe.from_yaml(text)
     assert recipe.optimizers
-    assert "class_path: torch.optim." in text
+    assert recipe_yaml.replace_former_keys(recipe_yaml.parse_as_written(text))[1] == {}
 
 
-def test_no_flags_mean_the_default_recipe() -> None:
-    assert list(read([])[0].optimizers) == ["Adam", "SGD", "RMSprop"]
+def test_every_recipe_in_the_folder_is_listed() -> None:
+    files = [path for path in resource("config").glob("*.yaml") if "optimizers:" in path.read_text()]
+    assert sorted(path.name for path in files) == sorted(SHIPPED_RECIPES)
 
 
-def test_flags_override_the_file() -> None:
-    recipe, text = read(["--epochs", "2", "--optimizers.Adam.init_args.lr", "0.002", "--only", "SGD"])
-    assert (recipe.epochs, recipe.only) == (2, "SGD")
-    assert recipe.optimizers["Adam"].keywords["lr"] == 0.002  # type: ignore[attr-defined]
-    assert recipe.optimizers["SGD"].keywords["nesterov"] is True  # type: ignore[attr-defined]
-    assert "lr: 0.002" in text
+def test_values_left_out_have_their_defaults() -> None:
+    recipe = Recipe.from_yaml(resource("config/train.yaml").read_text())
+    assert recipe.widths == list(WIDTHS)
+    assert recipe.data_dir == Path("data/MNIST/raw")
+    assert recipe.limit is None
 
 
-def test_the_record_reads_back_as_the_same_recipe(tmp_path: Path) -> None:
-    _, text = read(["--seed", "3"])
-    (tmp_path / "again.yaml").write_text(text)
-    again, same = read(["--config", str(tmp_path / "again.yaml")])
-    assert again.seed == 3
-    assert sorted(same.splitlines()) == sorted(text.splitlines())
+def test_a_recorded_recipe_with_former_keys_is_read() -> None:
+    recipe = Recipe.from_yaml(FORMER)
+    assert (recipe.finetune_fraction, recipe.ema_window, recipe.seed, recipe.only) == (0.25, 0.3, 4, "SGD")
+    augmentation = recipe.augmentation
+    strengths = (augmentation.regional_variants, augmentation.stroke_width, augmentation.affine)
+    assert (*strengths, augmentation.corruption) == (0.5, 0.2, 1.4, 0.1)
+    assert vars(recipe) | {"optimizers": None} == vars(Recipe.from_yaml(CURRENT)) | {"optimizers": None}
 
 
-def test_a_run_gives_its_own_recipe_back() -> None:
-    _, text = read(["--widths", "[8, 16]", "--seeds", "3"])
-    recipe, _ = read(
-        ["--like", "some-run", "--epochs", "1"], {"some-run": changed(text, only="SGD", seed=2, seeds=1)}.__getitem__
-    )
-    assert (recipe.only, recipe.seed, recipe.seeds, recipe.widths, recipe.epochs) == ("SGD", 2, 1, [8, 16], 1)
+def test_the_recorded_text_gives_the_same_recipe() -> None:
+    text = to_yaml(values_of(seed=3, augmentation__affine=0.5))
+    assert Recipe.from_yaml(text).seed == 3
+    assert to_yaml(recipe_yaml.parse(text)) == text
+    assert recipe_yaml.parse(text)["augmentation"] == {
+        **{"regional_variants": 1.0, "stroke_width": 0.3, "affine": 0.5, "corruption": 0.2}
+    }
+
+
+def test_widths_are_plain_numbers() -> None:
+    """Checkpoints contain them, and `torch.load` with weights_only=True reads no other types."""
+    assert {type(width) for width in Recipe.from_values(values_of(widths=["8", 16])).widths} == {int}
+
+
+def test_a_recipe_lists_its_trainings() -> None:
+    recipe = Recipe.from_values(values_of(seed=4, seeds=2, only="SGD"))
+    assert recipe.trainings() == {"SGD seed 4": ("SGD", 4), "SGD seed 5": ("SGD", 5)}
+    assert list(Recipe.from_values(values_of()).trainings()) == ["Adam", "SGD", "RMSprop"]
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("changes", "message"),
     [
-        (["--epochz", "3"], ["--epochz", "--epochs"]),
-        (["--epochs", "many"], ["epochs", "many"]),
-        (["--epochs", "0"], ["epochs", "0"]),
-        (["--batch_size", "-5"], ["batch_size", "-5"]),
-        (["--label_smoothing", "1.5"], ["label_smoothing is 1.5"]),
-        (["--widths", "[32]"], ["widths is [32]"]),
-        (["--augmentation.damage", "2"], ["augmentation.damage is 2"]),
-        (["--seeds", "0"], ["seeds", "0"]),
-        (["--only", "Adagrad"], ["'Adagrad'", "Adam, SGD, RMSprop"]),
-        (["--optimizers.Adam.init_args.momentum", "0.9"], ["momentum", "betas"]),
-        (["--optimizers.Adam.init_args.lr", "fast"], ["fast"]),
-        (["--optimizers.Adam.init_args.lr=-1"], ["optimizers.Adam", "-1"]),
-        (["--comparison", "it's"], ["comparison is", "it's"]),
-        (["--schedules.SGD.warmup", "3"], ["warmup is 3"]),
-        (["--schedules.SGD.decay", "steps"], ["steps", "cosine"]),
-        (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
+        ({"epochz": 3}, "epochz is not a key of recipes; allowed are optimizers, schedules, augmentation"),
+        ({"epochs": "many"}, "epochs is 'many'; it must be of type PositiveInt"),
+        ({"finetune_fraction": 1.0}, "finetune_fraction is 1.0; it must be at least 0 and less than 1"),
+        ({"epochs": 0}, "epochs is 0; it must be of type PositiveInt"),
+        ({"batch_size": -5}, "batch_size is -5; it must be of type PositiveInt"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"seed": -1}, "seed is -1; it must be of type NonNegativeInt"),
+        ({"label_smoothing": 1.5}, "label_smoothing is 1.5; it must be at least 0 and less than 1"),
+        ({"ema_window": float("nan")}, "ema_window is nan; it must be at least 0 and less than 1"),
+        ({"widths": [32]}, r"widths is \[32\]; it must be two layers or more"),
+        ({"widths": [8, "x"]}, r"widths is \[8, 'x'\]; it must be of type list\[PositiveInt\]"),
+        ({"augmentation__corruption": 2}, "augmentation.corruption is 2.0; it must be from 0 to 1"),
+        ({"augmentation__noise": 2}, "augmentation.noise is not a key of recipes; allowed are regional_variants"),
+        ({"only": "Adagrad"}, "only is 'Adagrad'; it must be one of the recipe's optimizers: Adam, SGD, RMSprop"),
+        ({"optimizers__Adam__init_args__momentum": 0.9}, "init_args.momentum is not a key .* allowed are lr, betas"),
+        ({"optimizers__Adam__init_args__lr": "fast"}, "Adam.init_args.lr is 'fast'; it must be of type float"),
+        ({"optimizers__Adam__init_args__lr": -1}, "Adam.init_args.lr is -1: .*Invalid learning rate"),
+        ({"optimizers__Foo__class_path": "torch.optim.Nope"}, "optimizers.Foo is .*torch.optim.Nope"),
+        ({"optimizers": {}}, "optimizers is {}; it must be a mapping with at least one optimizer"),
+        ({"optimizers": 3}, "Expected a <class 'dict'>. Got value: 3"),
+        (
+            {"schedules": {"Adam": {}, "SGD": {}}},
+            r"schedules is \['Adam', 'SGD'\]; it must be one for each of Adam, SGD",
+        ),
+        ({"comparison": "it's"}, 'comparison is "it\'s"; it must be up to 100 letters'),
+        ({"schedules__SGD__warmup": 3}, "schedules.SGD.warmup is 3.0; it must be at least 0 and less than 1"),
+        ({"schedules__SGD__decay": "steps"}, "schedules.SGD.decay is 'steps'; .*'linear', 'cosine'"),
     ],
-    ids=lambda value: " ".join(value),
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
-def test_what_is_wrong_is_named_with_what_is_allowed(
-    flags: list[str], said: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as exit_code:
-        read(flags)
-    assert exit_code.value.code == 2
-    errors = capsys.readouterr().err
-    assert all(word in errors for word in said), errors
-    assert "Traceback" not in errors
-
-
-def test_recipes_differ_by_what_makes_trainings_incomparable() -> None:
-    _, text = read(["--epochs", "3"])
-    _, other = read(
-        ["--epochs", "4", "--only", "SGD", "--data_dir", "elsewhere", "--optimizers.SGD.init_args.lr", "0.5"]
-    )
-    assert differences(text, text) == []
-    assert differences(text, other) == ["optimizers.SGD.init_args.lr is 0.23, there 0.5", "epochs is 3, there 4"]
-
-
-def test_a_recipe_names_its_trainings() -> None:
-    recipe, _ = read(["--seed", "4", "--seeds", "2", "--only", "SGD"])
-    assert recipe.trainings() == {"SGD seed 4": ("SGD", 4), "SGD seed 5": ("SGD", 5)}
-    assert list(read([])[0].trainings()) == ["Adam", "SGD", "RMSprop"]
-
-
-def test_a_resumed_training_takes_no_other_flags(capsys: pytest.CaptureFixture[str]) -> None:
-    assert (resumed(["--epochs", "3"]), resumed(["--resume"]), resumed(["--resume", "some-run"])) == (
-        None,
-        "",
-        "some-run",
-    )
-    with pytest.raises(SystemExit) as exit_code:
-        resumed(["--resume", "--epochs", "3"])
-    assert exit_code.value.code == 2
-    assert "leave out --epochs 3" in capsys.readouterr().err
-
-
-def test_an_unknown_key_in_a_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "odd.yaml").write_text((PROJECT / "config/train.yaml").read_text() + "momentum: 0.9\n")
-    with pytest.raises(SystemExit) as exit_code:
-        read(["--config", str(tmp_path / "odd.yaml")])
-    assert exit_code.value.code == 2
-    assert "momentum" in capsys.readouterr().err
-
-
-def test_help_explains_every_value(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_code:
-        read(["--help"])
-    assert exit_code.value.code == 0
-    text = " ".join(capsys.readouterr().out.split())
-    for name in Recipe.__dataclass_fields__:
-        assert f"--{name}" in text
-    assert "Passes over the training images." in text
+def test_an_error_names_the_key_and_what_is_allowed(changes: Values, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_yaml(yaml.safe_dump(values_of(**changes), sort_keys=False))

@@ -9,10 +9,10 @@ import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpVersion;
 import io.netty.util.CharsetUtil;
 
-/** An error response of the front end, in the same JSON form as the handler's. */
-final class ErrorResponse {
+/** An error response of the front end, in the same JSON form as the handler's. TorchServe has its own ErrorResponse. */
+final class JsonErrorResponse {
 
-    private ErrorResponse() {}
+    private JsonErrorResponse() {}
 
     /** Neither the type nor the message may contain characters that JSON escapes. */
     static FullHttpResponse of(HttpResponseStatus status, String type, String message) {

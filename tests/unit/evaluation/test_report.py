@@ -1,0 +1,87 @@
+"""The report on a classifier's outcomes, and its figures."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mnist_lightning.datasets.samples import Sample
+from mnist_lightning.evaluation import report as module
+from mnist_lightning.evaluation.classify import Outcome, Unanswered
+from mnist_lightning.evaluation.report import Results, classify_samples, make_report, print_report, save_figures
+from tests.support import SEVEN
+
+CONTENT = SEVEN.read_bytes()
+
+
+def answer(digit: int, confidence: float, note: str | None = None) -> Outcome:
+    probabilities = [(1 - confidence) / 9] * 10
+    probabilities[digit] = confidence
+    fields = {"prediction": digit, "confidence": confidence, "probabilities": probabilities, "is_digit": 0.9}
+    return fields | ({} if note is None else {"note": note})
+
+
+RESULTS = Results(
+    [
+        Sample("paper/7-a.png", "paper", 7, CONTENT),
+        Sample("paper/7-b.png", "paper", 7, CONTENT),
+        Sample("board/1/c.png", "board", 1, CONTENT),
+        Sample("board/1/d.png", "board", 1, b"hello"),
+    ],
+    [answer(7, 1.0), answer(2, 0.8, "this does not look like a digit"), answer(1, 1.0), Unanswered("not a picture")],
+)
+
+
+def test_the_report_counts_pictures_without_an_answer_as_errors() -> None:
+    report = make_report(RESULTS)
+    assert (report.pictures, report.accuracy) == (4, 0.5)
+    assert report.by_digit == {"1": 0.5, "7": 0.5}
+    assert report.by_folder == {"board": 0.5, "paper": 0.5}
+    assert report.misread == {"paper/7-b.png": 2}
+    assert report.notes == {"paper/7-b.png": "this does not look like a digit"}
+    assert report.no_digit == 0.25
+    assert report.refused == {"board/1/d.png": "not a picture"}
+    assert sum(map(sum, report.confusion)) == 3
+    assert (report.confusion[7][7], report.confusion[7][2], report.confusion[1][1]) == (1, 1, 1)
+    assert report.calibration_error == pytest.approx(0.8 / 3)  # one of three answers, 0.8 confident and wrong
+
+
+def test_without_an_answer_there_is_no_calibration_error() -> None:
+    report = make_report(Results(RESULTS.samples, [Unanswered("not a picture")] * 4))
+    assert (report.accuracy, report.calibration_error, report.misread) == (0.0, None, {})
+
+
+def test_pictures_are_classified_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = []
+
+    def classify(pictures: Sequence[bytes]) -> list[Outcome]:
+        batches.append(len(pictures))
+        return [answer(picture[0] % 10, 0.9) for picture in pictures]
+
+    monkeypatch.setattr(module, "BATCH_SIZE", 3)
+    samples = [Sample(str(index), ".", index % 10, bytes([index])) for index in range(7)]
+    results = classify_samples(samples, classify)
+    assert batches == [3, 3, 1]
+    assert results.predictions.tolist() == results.labels.tolist() == list(range(7))
+
+
+def test_the_figures_are_written_whole(tmp_path: Path) -> None:
+    paths = save_figures(RESULTS, tmp_path / "new" / "folder")
+    assert [path.name for path in paths] == ["confusion_matrix.png", "misread.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
+        "confusion_matrix.png",
+        "misread.png",
+    ]
+
+
+def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    report = make_report(RESULTS)
+    print_report(report)
+    output = capsys.readouterr().out
+    assert "board" in output
+    assert "no answer for board/1/d.png: not a picture\n25.00 % do not look like a single digit\n" in output
+    assert output.endswith("4 pictures, accuracy 50.00 %, expected calibration error 26.67 %\n")
+    print_report(replace(report, calibration_error=None, pictures=12_345))
+    assert capsys.readouterr().out.endswith("12,345 pictures, accuracy 50.00 %\n")

@@ -1,0 +1,141 @@
+"""The archive: its content, and that it needs nothing but its content and the serving libraries."""
+
+import io
+import shlex
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnist_lightning.common.constants import ARCHIVE
+from mnist_lightning.models import digitnet
+from mnist_lightning.packaging import archiver
+from mnist_lightning.packaging.archiver import ARCHIVED_PACKAGES, PackagingError, build
+from tests.make_weights import WEIGHTS_FILE
+from tests.support import PROJECT
+
+PACKAGE = PROJECT / "mnist_lightning"
+
+# Answers about a blank picture, where neither training nor evaluation libraries can be imported.
+ANSWER = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ImportError(f"{{name}} is not installed")
+
+sys.meta_path.insert(0, Blocked())
+from types import SimpleNamespace
+import digit_handler, mnist_lightning
+handler = digit_handler.DigitHandler()
+manifest = {{"model": {{"serializedFile": "mnist.pt"}}}}
+handler.initialize(SimpleNamespace(system_properties={{"model_dir": "."}}, manifest=manifest))
+print(mnist_lightning.__file__)
+"""
+BLOCKED = {
+    *("lightning", "pytorch_lightning", "mlflow", "torchvision", "torchmetrics", "sklearn", "scipy", "matplotlib"),
+    *("jsonargparse", "fastapi", "rich", "pandas"),
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an archive and its parts."""
+    folder = tmp_path_factory.mktemp("built")
+    build(digitnet.load(WEIGHTS_FILE.read_bytes()), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def extracted(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive's content in a folder, as TorchServe extracts it."""
+    folder = tmp_path_factory.mktemp("extracted")
+    with zipfile.ZipFile(built / ARCHIVE) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_the_archive_contains_whole_packages(extracted: Path) -> None:
+    files = {str(path.relative_to(extracted)) for path in extracted.rglob("*") if path.is_file()}
+    sources = [
+        PACKAGE / "__init__.py",
+        *(path for name in ARCHIVED_PACKAGES for path in (PACKAGE / name).rglob("*.py")),
+    ]
+    assert ARCHIVED_PACKAGES == ("common", "preprocessing", "models", "inference")
+    assert files == {
+        *(str(path.relative_to(PROJECT)) for path in sources),
+        *("mnist.pt", "digit_handler.py", "model-config.yaml", "MAR-INF/MANIFEST.json"),
+    }
+    assert all((extracted / path.relative_to(PROJECT)).read_bytes() == path.read_bytes() for path in sources)
+
+
+def test_compiled_modules_are_left_out(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "source" / "mnist_lightning"
+    for name in ARCHIVED_PACKAGES:
+        (package / name / "__pycache__").mkdir(parents=True)
+        (package / name / "__init__.py").touch()
+        (package / name / "__pycache__" / "module.cpython-311.pyc").touch()
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(archiver, "PACKAGE", package)
+    with zipfile.ZipFile(build(digitnet.DigitNet((8, 16)), tmp_path / "out")) as archive:
+        names = archive.namelist()
+    assert "mnist_lightning/models/__init__.py" in names
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
+
+
+def test_the_weights_carry_their_architecture(extracted: Path) -> None:
+    content = torch.load(extracted / "mnist.pt", weights_only=True)
+    assert set(content) == {"architecture", "state_dict"}
+    network, packaged = (digitnet.load(path.read_bytes()) for path in (extracted / "mnist.pt", WEIGHTS_FILE))
+    assert network.architecture == packaged.architecture
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in packaged.state_dict().items())
+
+
+def test_the_archive_needs_neither_this_project_nor_training_libraries(extracted: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", ANSWER.format(blocked=BLOCKED)],
+        cwd=extracted,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(extracted / "mnist_lightning/__init__.py")
+
+
+def test_the_documented_archiver_command_builds_the_same_archive(built: Path, tmp_path: Path) -> None:
+    """The command of docs/training.md, on the parts that `package --parts build` copies."""
+    (command,) = [
+        line
+        for line in (PROJECT / "docs/training.md").read_text().replace("\\\n", " ").splitlines()
+        if line.startswith(".venv/bin/torch-model-archiver")
+    ]
+    program, *flags = shlex.split(command)
+    (tmp_path / "build").symlink_to(built / "parts")
+    (tmp_path / "model_store").mkdir()
+    archiver_program = Path(sys.executable).with_name(Path(program).name)
+    subprocess.run([archiver_program, *flags], cwd=tmp_path, env={"TMPDIR": str(tmp_path)}, check=True)
+    assert contents(tmp_path / "model_store" / ARCHIVE) == contents(built / ARCHIVE)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """An archive's files without the manifest, which has the time."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if not name.endswith("MANIFEST.json")}
+
+
+def test_a_failing_archiver_is_an_error_with_its_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archiver, "MODEL_NAME", "no/name")
+    with pytest.raises(PackagingError, match=r"(?s)torch-model-archiver failed: .*no/name"):
+        build(digitnet.DigitNet((8, 16)), tmp_path)
+
+
+def test_building_leaves_no_temporary_files_elsewhere(built: Path) -> None:
+    assert sorted(path.name for path in built.iterdir()) == ["mnist.mar", "parts", "tmp"]
+    assert list((built / "tmp").iterdir()) == []
+    assert io.BytesIO((built / ARCHIVE).read_bytes()).read(2) == b"PK"

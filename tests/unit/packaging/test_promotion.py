@@ -1,0 +1,220 @@
+"""From finished runs in MLflow to the model store."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnist_lightning import package
+from mnist_lightning.common.constants import ARCHIVE
+from mnist_lightning.models import digitnet
+from mnist_lightning.models.archive import load_network
+from mnist_lightning.models.digitnet import LEGACY_KEYS, DigitNet, checkpoint_of
+from mnist_lightning.packaging import promotion
+from mnist_lightning.packaging.archiver import PackagingError
+from mnist_lightning.tracking import comparisons, registry, runs
+from tests.make_weights import WEIGHTS_FILE
+from tests.mlflow_stores import log_training
+from tests.support import PROJECT
+
+SUMMARY = {"optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy"}
+
+
+@pytest.fixture(scope="module")
+def network() -> DigitNet:
+    return digitnet.load(WEIGHTS_FILE.read_bytes())
+
+
+def log_network(comparison_id: str, optimizer: str, checkpoint: object, accuracy: float = 0.99) -> str:
+    """A finished training with a checkpoint, and a temperature of 2."""
+    torch.save(checkpoint, "best.ckpt")
+    files = {runs.CHECKPOINT: Path("best.ckpt")}
+    return log_training(comparison_id, optimizer, accuracy, temperature=2.0, files=files)
+
+
+def test_a_run_is_archived_with_calibrated_logits_and_described(mlflow_store: Path, network: DigitNet) -> None:
+    with runs.run("comparison") as parent:
+        log_training(parent, "Adam", 0.995)
+        run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
+    path = promotion.archive_run(run_id, Path("store"), parts=Path("build"))
+    assert path == Path("store/mnist.mar")
+    images = torch.rand(4, 1, 28, 28)
+    with torch.inference_mode():
+        archived, expected = load_network(path).predict_with_ood(images), network.predict_with_ood(images)
+    torch.testing.assert_close(archived[0], expected[0] / 2)
+    torch.testing.assert_close(archived[1], expected[1])
+    description = json.loads(Path("store/mnist.json").read_text())
+    assert (description["run_id"], description["optimizer"], description["temperature"]) == (run_id, "SGD", 2.0)
+    assert [candidate["optimizer"] for candidate in description["candidates"]] == ["Adam", "SGD"]
+    assert all(set(candidate) == {*SUMMARY, "seconds"} for candidate in description["candidates"])
+    assert set(description) == {
+        *SUMMARY,
+        *("temperature", "is_digit_threshold", "candidates", "git_commit", "versions", "created"),
+    }
+    assert sorted(path.name for path in Path("store").iterdir()) == ["mnist.json", "mnist.mar"]
+    assert {path.name for path in Path("build").iterdir()} == {
+        *("mnist.pt", "digit_handler.py", "model-config.yaml", "code")
+    }
+
+
+def test_a_checkpoint_without_an_architecture_and_with_former_names_is_archived(
+    mlflow_store: Path, network: DigitNet
+) -> None:
+    """Runs that were recorded before the names changed have `judge.*` for the out-of-distribution head."""
+    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+    for former, current in LEGACY_KEYS.items():
+        weights = {name.replace(current, former): value for name, value in weights.items()}
+    checkpoint = {"state_dict": weights, "epoch": 9, "callbacks": {}, "current_model_state": {"network.x": 1}}
+    assert any(name.startswith("network.judge.") for name in weights)
+    with runs.run("comparison") as parent:
+        run_id = log_network(parent, "SGD", checkpoint)
+    archived = load_network(promotion.archive_run(run_id, Path("store")))
+    assert archived.architecture == network.architecture
+    images = torch.rand(4, 1, 28, 28)
+    with torch.inference_mode():
+        torch.testing.assert_close(archived.predict_with_ood(images)[1], network.predict_with_ood(images)[1])
+
+
+@pytest.mark.parametrize("failing", ["build", "describe"])
+def test_a_failure_leaves_the_former_archive_and_description(
+    failing: str, mlflow_store: Path, network: DigitNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PackagingError("the disk is full")
+
+    Path("store").mkdir()
+    for name in (ARCHIVE, promotion.DESCRIPTION):
+        Path("store", name).write_text(f"former {name}")
+    with runs.run("comparison") as parent:
+        run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
+    monkeypatch.setattr(promotion, failing, fail)
+    if failing == "describe":
+        monkeypatch.setattr(promotion, "build", build_fast)
+    with pytest.raises(PackagingError, match="the disk is full"):
+        promotion.archive_run(run_id, Path("store"))
+    assert sorted(path.name for path in Path("store").iterdir()) == ["mnist.json", "mnist.mar"]
+    for name in (ARCHIVE, promotion.DESCRIPTION):
+        assert Path("store", name).read_text() == f"former {name}"
+
+
+def build_fast(_: DigitNet, folder: Path) -> Path:
+    """An archive without content."""
+    (folder / "parts").mkdir()
+    (folder / ARCHIVE).write_text("new")
+    return folder / ARCHIVE
+
+
+def test_both_files_are_complete_before_one_is_replaced(
+    mlflow_store: Path, network: DigitNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive comes first: a description never names a run whose archive is not there yet."""
+    replaced = []
+    replace = Path.replace
+
+    def record(self: Path, target: Path) -> Path:
+        folder = self.parent
+        names = (ARCHIVE, promotion.DESCRIPTION)
+        replaced.append((target.name, [name for name in names if (folder / name).exists()]))
+        return replace(self, target)
+
+    with runs.run("comparison") as parent:
+        run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
+    monkeypatch.setattr(promotion, "build", build_fast)
+    monkeypatch.setattr(Path, "replace", record)
+    promotion.archive_run(run_id, Path("store"))
+    assert replaced == [(ARCHIVE, [ARCHIVE, promotion.DESCRIPTION]), (promotion.DESCRIPTION, [promotion.DESCRIPTION])]
+
+
+def test_runs_that_cannot_be_archived(mlflow_store: Path) -> None:
+    with runs.run("comparison") as parent:
+        with pytest.raises(KeyboardInterrupt), runs.run("Adam") as killed:
+            raise KeyboardInterrupt
+        without_checkpoint = log_training(parent, "SGD")
+        wrong = log_network(parent, "RMSprop", {"state_dict": {"network.weight": torch.zeros(3)}})
+    with pytest.raises(PackagingError, match=rf"run {killed} did not finish.*--from-run {killed}"):
+        promotion.archive_run(killed, Path("store"))
+    with pytest.raises(runs.TrackingError, match=r"has no checkpoints/best\.ckpt"):
+        promotion.archive_run(without_checkpoint, Path("store"))
+    with pytest.raises(PackagingError, match=f"the weights of run {wrong} do not fit"):
+        promotion.archive_run(wrong, Path("store"))
+    assert list(Path("store").iterdir()) == []
+
+
+def test_the_missing_trainings_of_a_shared_comparison(mlflow_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parent = comparisons.join("half", (PROJECT / "config/quick.yaml").read_text())
+    log_training(parent, "SGD")
+    with pytest.raises(ValueError, match="diverged"), runs.run("Adam", parent=parent):
+        raise ValueError("diverged")
+    sentence = "comparison 'half' is not complete: it lacks Adam (FAILED), RMSprop (not started)"
+    assert promotion.missing("half") == sentence
+    assert package.main(["--comparison", "half", "--store", "store"]) == 1
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", f"error: {sentence}\n")
+    assert not Path("store").exists()
+    for optimizer in ("Adam", "RMSprop"):
+        log_training(parent, optimizer)
+    assert promotion.missing("half") == ""
+
+
+def test_a_complete_shared_comparison_is_promoted(
+    mlflow_store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = comparisons.join("whole", (PROJECT / "config/quick.yaml").read_text())
+    best = [log_training(parent, optimizer, accuracy) for optimizer, accuracy in (("Adam", 0.9), ("RMSprop", 0.8))][0]
+    log_training(parent, "SGD", 0.7)
+    archived = []
+    monkeypatch.setattr(promotion.selection, "promote", lambda ranking: "1")
+    monkeypatch.setattr(
+        promotion, "archive_run", lambda *arguments: archived.append(arguments) or Path("store/mnist.mar")
+    )
+    assert package.main(["--comparison", "whole", "--store", "store", "--parts", "build"]) == 0
+    assert archived == [(best, Path("store"), Path("build"))]
+    assert capsys.readouterr().out.endswith(
+        "champion: Adam, version 1 of the registered model mnist, archived to store/mnist.mar\n"
+    )
+    assert runs.mlflow.get_run(parent).info.status == "FINISHED"
+
+
+def test_the_champion_is_archived_by_default(
+    mlflow_store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "champion", lambda: "champion's run")
+    monkeypatch.setattr(promotion, "archive_run", lambda run_id, store, parts: f"{run_id} in {store}")
+    assert package.main([]) == 0
+    assert package.main(["--run", "another"]) == 0
+    assert capsys.readouterr().out == "champion's run in model_store\nanother in model_store\n"
+
+
+@pytest.mark.parametrize("flags", [[], ["--run", "unknown"], ["--comparison", "unknown"]])
+def test_without_a_store_nothing_is_created(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert package.main(flags) == 1
+    output = capsys.readouterr()
+    message = "error: no MLflow store at sqlite:///mlflow.db; train first: python -m mnist_lightning.train\n"
+    assert (output.out, output.err) == ("", message)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "no champion yet; train one: python -m mnist_lightning.train"),
+        (["--run", "unknown"], "has no run 'unknown'"),
+        (["--comparison", "unknown"], "no comparison 'unknown'"),
+    ],
+)
+def test_errors_are_one_line_and_leave_the_folder_as_it_is(
+    flags: list[str], message: str, mlflow_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(mlflow_store.iterdir())
+    assert package.main(flags) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("error: ")
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert sorted(mlflow_store.iterdir()) == before
