@@ -12,10 +12,13 @@ TORCH_INDEX_URL ?=
 BIN := .venv/bin
 UV := $(BIN)/uv pip
 
+# Every process imports large libraries: without cached bytecode each takes twice as long to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help environment run demo check test lint types unit integration lock image frontend format clean
+.PHONY: help environment run demo check test lint types unit lock image frontend format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -35,13 +38,14 @@ environment: .venv/.installed
 # with TORCH_INDEX_URL torch and torchvision come from there by version alone, and CUDA's packages are left out.
 define install
 $(if $(TORCH_INDEX_URL),\
-  awk '/^[a-z0-9]/ {skip = /$(TORCH_BLOCKS)/} !skip' $(1) >.venv/$(1); \
+  $(WITHOUT_TORCH) $(1) >.venv/$(1); \
   $(UV) install --python $(BIN)/python --require-hashes --no-deps -r .venv/$(1); \
   $(UV) install --python $(BIN)/python --no-deps --index $(TORCH_INDEX_URL) --index-strategy unsafe-best-match \
-    $$(sed -nE 's/^((torch|torchvision)==[^ ;]+).*/\1/p' $(1)),\
+    $$($(TORCH_PINS) $(1)),\
   $(UV) install --python $(BIN)/python --require-hashes -r $(1))
 endef
-TORCH_BLOCKS := ^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==
+WITHOUT_TORCH := awk '/^[a-z0-9]/ {skip = /^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/} !skip'
+TORCH_PINS := sed -nE 's/^((torch|torchvision)==[^ ;]+).*/\1/p'
 
 .venv/bin/uv: | .venv/bin/python
 	@awk '/^[a-z0-9]/ {keep = /^uv==/} keep' requirements-dev.txt >.venv/uv.txt
@@ -63,16 +67,17 @@ demo: .venv/.installed
 check: .venv/.installed-dev
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target types unit lint
 
+# One process runs the tests of servers, browsers and trainings, while the other runs tests/unit. The tests of the image
+# need a Docker engine: .ci/image starts one and runs them.
 test: .venv/.installed-dev
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory lint types
-	@$(MAKE) --no-print-directory unit PYTEST_ARGS="--cov --cov-report= $(PYTEST_ARGS)"
-	@$(MAKE) --no-print-directory integration PYTEST_ARGS="--cov --cov-append --durations=15 $(PYTEST_ARGS)"
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --cov --durations=15 --ignore tests/image $(PYTEST_ARGS)
 
 lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/lint-imports --config pyproject.toml --no-logo
+	$(BIN)/lint-imports --no-logo
 
 types:
 	$(BIN)/mypy
@@ -80,9 +85,6 @@ types:
 # Nothing in tests/unit needs a port, a clock or a training.
 unit:
 	$(BIN)/pytest --numprocesses 2 tests/unit $(PYTEST_ARGS)
-
-integration:
-	$(BIN)/pytest tests/accuracy tests/server tests/browser tests/training $(PYTEST_ARGS)
 
 lock: .venv/bin/uv
 	$(UV) compile $(LOCK) --output-file requirements.txt pyproject.toml

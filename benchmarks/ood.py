@@ -147,13 +147,16 @@ def _print(report: Report) -> None:
 
 def _print_comparison(report: Mapping[str, Report]) -> None:
     """A row for each method: digits rejected, then for each group of kinds its smallest AUROC and mean rejection."""
-    table = Table("method", "drawn digits rejected", *GROUPS, title="smallest AUROC, mean rejected")
+    table = Table("method", "digits rejected", *GROUPS, title="smallest AUROC, mean rejected")
     for method, measured in report.items():
         cells = []
         for names in GROUPS.values():
             kinds = [measured["outliers"][name] for name in names if name in measured["outliers"]]
-            low = min((kind["auroc"] for kind in kinds), default=float("nan"))
-            cells.append(f"{low:.3f}, {100 * np.mean([kind['rejected'] for kind in kinds]):.0f} %")
+            if not kinds:
+                cells.append("–")
+                continue
+            low, mean = min(kind["auroc"] for kind in kinds), np.mean([kind["rejected"] for kind in kinds])
+            cells.append(f"{low:.3f}, {100 * mean:.0f} %")
         table.add_row(method, f"{100 * list(measured['digits'].values())[-1]:.2f} %", *cells)
     Console(width=150).print(table)
 

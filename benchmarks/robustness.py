@@ -58,8 +58,8 @@ def main() -> int:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     network = archive.load_network(options.store / ARCHIVE)
-    images, labels = (part.numpy()[: options.digits] for part in mnist.load(options.data, train=False))
-    images = images[:, 0]
+    test_images, test_labels = mnist.load(options.data, train=False)
+    images, labels = test_images[: options.digits, 0].numpy(), test_labels[: options.digits].numpy()
     presented = {name: present_all(images, labels, present) for name, present in PRESENTATIONS.items()}
     corrupted = {name: present_all(images, labels, _as_bmp(corrupt)) for name, corrupt in CORRUPTIONS.items()}
     sets = {folder.name: _load_folder(folder) for folder in options.pictures}
@@ -78,7 +78,7 @@ def main() -> int:
     _print(report)
     options.docs.mkdir(exist_ok=True)
     _plot_curves(curves).savefig(options.docs / "curves.png", dpi=100)
-    _plot_examples(network, images).savefig(options.docs / "readings.png", dpi=90)
+    _plot_examples(network, test_images[:, 0].numpy()).savefig(options.docs / "readings.png", dpi=90)
     print(json.dumps(report))
     return 0
 

@@ -49,6 +49,7 @@ def unseen_kinds() -> dict[str, DrawFunction]:
 
     A kind is left out, with a note on stderr, if none of its fonts is installed.
     """
+    _note_missing_fonts()
     fonts = {name: _installed(packages) for name, (_, packages) in TYPESET_KINDS.items()}
     typeset_kinds = {name: typeset(TYPESET_KINDS[name][0], paths) for name, paths in fonts.items() if paths}
     strokes = {name: _stroke_kind(points) for name, points in STROKES.items()}
@@ -61,13 +62,13 @@ def altered_test_digits(images: Bytes, labels: NDArray[np.int64]) -> dict[str, D
 
 
 def _installed(packages: Mapping[str, list[str]]) -> list[str]:
-    found = []
-    for package, paths in packages.items():
-        present = [str(FONTS / path) for path in paths if (FONTS / path).is_file()]
-        if len(present) < len(paths):
+    return [str(FONTS / path) for paths in packages.values() for path in paths if (FONTS / path).is_file()]
+
+
+def _note_missing_fonts() -> None:
+    for package, paths in {**HANDWRITING, **KLEE, **SYMBOLA}.items():
+        if len(_installed({package: paths})) < len(paths):
             print(f"left out: a font of {package} (Debian: apt-get install {package})", file=sys.stderr)
-        found += present
-    return found
 
 
 def _as_sent(draw: DrawFunction) -> DrawFunction:

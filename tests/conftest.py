@@ -11,6 +11,13 @@ from mnist_lightning.serving.torchserve import Server, free_port, running
 from tests.support import PROJECT, build_small_store
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`, one process runs all tests outside tests/unit in order, and they share their servers."""
+    for item in items:
+        if PROJECT / "tests" / "unit" not in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("serial"))
+
+
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
     """The folder with MNIST's four files, fetched if need be."""

@@ -29,7 +29,7 @@ def open_store(tables: Path, path: Path) -> Iterator[None]:
         runs.connect()
         yield
     finally:
-        mlflow.set_tracking_uri(None)
+        mlflow.set_tracking_uri("")
 
 
 def log_training(

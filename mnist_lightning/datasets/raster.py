@@ -29,7 +29,7 @@ def random_subsets(count: int, probabilities: Sequence[float]) -> list[torch.Ten
     bounds = torch.tensor(probabilities, dtype=torch.float64).cumsum(0)
     members = torch.bucketize(torch.rand(count, dtype=torch.float64), bounds, right=True)
     sizes = torch.bincount(members, minlength=len(probabilities) + 1).tolist()
-    return list(members.argsort(stable=True).split(sizes)[:-1])
+    return list(torch.split(members.argsort(stable=True), sizes)[:-1])
 
 
 def apply_to_subsets(images: Images, steps: Sequence[Step], subsets: Sequence[torch.Tensor]) -> Images:

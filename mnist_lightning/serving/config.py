@@ -43,12 +43,12 @@ def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, **s
     `settings` replace those of the project's file.
     """
     lines = resource("config/config.properties").read_text().splitlines()
-    values: dict[str, object] = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     values |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
     values["inference_address"] = f"http://{host}:{port}"
-    values |= {f"{name}_port": port + offset for name, offset in GRPC_OFFSETS.items()}
-    values["model_store"] = store.resolve()
-    values["metrics_config"] = resource("config/metrics.yaml")
+    values |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
+    values["model_store"] = str(store.resolve())
+    values["metrics_config"] = str(resource("config/metrics.yaml"))
     path = folder / "config.properties"
     path.write_text("".join(f"{key}={value}\n" for key, value in {**values, **settings}.items()))
     return path

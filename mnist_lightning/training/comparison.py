@@ -88,22 +88,17 @@ def _join(name: str, recipe_yaml: str) -> str:
 
 def _train_all(request: TrainingRequest, splits: MnistSplits, workspace: Workspace) -> None:
     """Train every optimizer with every seed, each as a child of the comparison; skip those that are finished."""
-    known = comparisons.runs_of_workspace(
-        workspace.comparison_id, workspace.folder.name
-    )  # run id and whether it is finished
-    remaining = {
-        title: training
-        for title, training in request.recipe.trainings().items()
-        if not known.get(title, ("", False))[1]
-    }
+    known = comparisons.runs_of_workspace(workspace.comparison_id, workspace.folder.name)
+    finished = {title for title, (_, is_finished) in known.items() if is_finished}
+    remaining = {title: what for title, what in request.recipe.trainings().items() if title not in finished}
     if not remaining:
         return
     n_per_kind = request.recipe.outliers
     ood_data = OODDataset.build(splits, n_per_kind, n_held_out=HELD_OUT * n_per_kind)
     tags = {runs.WORKSPACE: workspace.folder.name}
     for title, (optimizer, seed) in remaining.items():
-        started = known[title][0] if title in known else None
-        with runs.run(title, run_id=started, parent=workspace.comparison_id, tags=tags) as run_id:
+        interrupted, _ = known.get(title, (None, False))
+        with runs.run(title, run_id=interrupted, parent=workspace.comparison_id, tags=tags) as run_id:
             runs.log(texts={runs.RECIPE: with_values(request.recipe_yaml, only=optimizer, seed=seed, seeds=1)})
             folder = workspace.folder / run_id
             train_and_log(optimizer, seed, request.recipe, splits, ood_data, run_id, folder)

@@ -22,7 +22,7 @@ from mnist_lightning.datasets.augment import Augmentation
 from mnist_lightning.models.digitnet import WIDTHS
 from mnist_lightning.training import recipe_yaml
 from mnist_lightning.training.module import OptimizerFactory, Schedule
-from mnist_lightning.training.recipe_yaml import KeyPath, RecipeError, Values
+from mnist_lightning.training.recipe_yaml import KeyPath, Leaves, RecipeError, Values
 
 
 @dataclass
@@ -161,7 +161,7 @@ def _culprit(values: Values) -> KeyPath | None:
     prefixes = dict.fromkeys(path[:length] for path in leaves for length in range(1, len(path) + 1))
     for prefix in sorted(prefixes, key=len, reverse=True):
         rest = {path: value for path, value in leaves.items() if path[: len(prefix)] != prefix}
-        parent = {prefix[:-1]: {}} if prefix[:-1] else {}  # stays, if only as an empty mapping
+        parent: Leaves = {prefix[:-1]: {}} if prefix[:-1] else {}  # stays, if only as an empty mapping
         with contextlib.suppress(ArgumentError, ValueError, TypeError):
             _build(recipe_yaml.unflatten({**parent, **rest}))
             return prefix

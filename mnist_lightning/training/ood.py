@@ -89,7 +89,7 @@ def _train(
             log_odds = head.mlp_score(F.dropout(features[batch], config.dropout))
             loss = F.binary_cross_entropy_with_logits(log_odds, labels[batch], weights[batch])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
     with torch.no_grad():  # fold the standardization in: the head takes features as they are

@@ -7,6 +7,7 @@ import yaml
 
 KeyPath = tuple[str, ...]
 Values = dict[str, Any]
+Leaves = Mapping[KeyPath, Any]
 FORMER_KEYS: Mapping[KeyPath, KeyPath] = {  # recorded recipes keep their former keys, and users have files with them
     ("calm",): ("finetune_fraction",),
     ("averaging",): ("ema_window",),
@@ -67,7 +68,7 @@ def flatten(values: Mapping[str, Any], prefix: KeyPath = ()) -> Iterator[tuple[K
             yield (*prefix, str(key)), value
 
 
-def unflatten(leaves: Mapping[KeyPath, Any]) -> Values:
+def unflatten(leaves: Leaves) -> Values:
     """The inverse of `flatten`; where a leaf and a mapping have the same path, the later one wins."""
     values: Values = {}
     for (*parents, key), value in leaves.items():

@@ -144,7 +144,7 @@ def _model_server_error(_: Request, error: client.ClientError) -> Response:
     """Answer for a model server that rejects the picture, is not running or is too slow."""
     if error.status == 401:
         return _error_response(502, "TokenError", "the server requires a token; start this page with --token-file FILE")
-    kind, message = error.body.get("type", type(error).__name__), error.body.get("message", error)
+    kind, message = error.body.get("type", client.ClientError.__name__), error.body.get("message", error)
     return _error_response(error.status if error.status in FORWARDED_STATUSES else 502, kind, message)
 
 

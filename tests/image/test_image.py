@@ -97,7 +97,7 @@ def image(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def start(image: str) -> Iterator[Callable[..., tuple[str, str]]]:
     """Run the image with more flags of `docker run`; return the container's name and URL."""
-    names = []
+    names: list[str] = []
 
     def run(*flags: str, memory: str = "1g") -> tuple[str, str]:
         port, name = free_port(), f"{image}-{len(names)}"

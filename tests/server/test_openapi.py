@@ -27,7 +27,7 @@ BASE64 = base64.b64encode(DIGIT).decode()
 NUMBERS = np.asarray(Image.open(io.BytesIO(DIGIT)).convert("L").resize((28, 28))).tolist()
 # All checks except those of paths and methods: TorchServe accepts any method.
 ANSWERS = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
-CHECKED = CHECKS.get_by_names([*ANSWERS, "negative_data_rejection"])
+CHECKED: Any = CHECKS.get_by_names([*ANSWERS, "negative_data_rejection"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +44,7 @@ def test_the_document_is_valid() -> None:
 
 @SCHEMA.parametrize()
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_generated_requests_get_documented_answers(case: schemathesis.Case, server: Server) -> None:
+def test_generated_requests_get_documented_answers(case: schemathesis.Case[Any], server: Server) -> None:
     case.call_and_validate(base_url=server.url, checks=CHECKED, timeout=30)
 
 

@@ -213,7 +213,7 @@ def test_torchserves_own_launcher_works(small_store: Path, picture: Path, tmp_pa
     settings = config.write_config(tmp_path, small_store, port)
     environment = torchserve.environment(tmp_path) | {"JAVA_HOME": str(torchserve.java_home())}
     launcher = Path(sys.executable).with_name("torchserve")
-    command = [launcher, "--start", "--foreground", "--ncs", "--ts-config", settings]
+    command: list[str | Path] = [launcher, "--start", "--foreground", "--ncs", "--ts-config", settings]
     command += ["--log-config", PROJECT / "config/log4j2.xml"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True)
     try:

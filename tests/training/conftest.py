@@ -1,13 +1,97 @@
-"""Fixtures of tests that train."""
+"""Trainings in this process, with one thread: importing torch, Lightning and MLflow in another one takes seconds."""
 
+import contextlib
+import io
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
+import cv2
+import mlflow
 import pytest
+import torch
 
-from tests.support import Trained, train
+from mnist_lightning import train
+from tests.mlflow_stores import create_tables
+from tests.support import Trained
+
+# As in the processes that tests start: with another number of threads, sums differ in their last bits. One is also
+# faster than two while other tests run.
+torch.set_num_threads(1)
+cv2.setNumThreads(1)
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
+TRAINED_FLAGS = (
+    *("--config", "quick.yaml", "--limit", "6000", "--outliers", "10"),
+    *("--widths", "[8, 16]", "--batch_size", "64"),
+)
+TINY_FLAGS = ("--limit", "640", "--outliers", "5", "--widths", "[8, 8]", "--batch_size", "64")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has finished."""
+
+    code: int
+    output: str
+    errors: str
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder with an MLflow store in which the training runs."""
+
+    folder: Path
+    mnist_folder: Path
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+    def train(self, *flags: str) -> Finished:
+        """Run the verb in this process as if it was started in the folder."""
+        output, errors = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            patch.dict(os.environ, {"MLFLOW_TRACKING_URI": self.tracking_uri}),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(errors),
+        ):
+            warnings.simplefilter("default")  # as in a process of its own
+            try:
+                code = train.main([*flags])
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+            finally:
+                mlflow.set_tracking_uri("")
+        return Finished(code, output.getvalue(), errors.getvalue())
+
+    def places(self) -> list[str]:
+        """Flags for where MNIST is and where the archive goes."""
+        return ["--data_dir", str(self.mnist_folder), "--model_store", "model_store"]
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Trained:
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with MLflow's empty tables: creating them takes seconds."""
+    return create_tables(tmp_path_factory.mktemp("mlflow") / "tables.db")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, mnist_folder: Path, mlflow_tables: Path) -> Workplace:
+    shutil.copy(mlflow_tables, tmp_path / "mlflow.db")
+    return Workplace(tmp_path, mnist_folder)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path, mlflow_tables: Path) -> Trained:
     """Three optimizers, one epoch each of a part of MNIST, archived."""
-    return train(tmp_path_factory.mktemp("trained"), mnist_folder, "quick.yaml", "--limit", "6000")
+    workplace = Workplace(tmp_path_factory.mktemp("trained"), mnist_folder)
+    shutil.copy(mlflow_tables, workplace.folder / "mlflow.db")
+    finished = workplace.train(*TRAINED_FLAGS, *workplace.places())
+    assert finished.code == 0, finished.errors
+    return Trained(workplace.folder, workplace.folder / "model_store", workplace.tracking_uri, finished.output)

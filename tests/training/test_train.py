@@ -1,5 +1,6 @@
-"""The comparison as a user sees it: the command, MLflow's store, the archive."""
+"""The training as a user runs it: the command, MLflow's store, the archive, interruption and resuming."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -15,12 +17,15 @@ import pytest
 import torch
 import yaml
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
+from mnist_lightning.common.paths import resource
 from mnist_lightning.tracking import runs
-from tests.support import PROJECT, Trained, verb
+from tests.support import PROJECT, Trained
+from tests.training.conftest import ONE_THREAD, TINY_FLAGS, Workplace
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-QUICK = ["--config", str(PROJECT / "config/quick.yaml")]
+QUICK = ("--config", "quick.yaml")
+Recipe = dict[str, Any]
 
 
 @pytest.fixture
@@ -28,37 +33,73 @@ def client(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mlflow
     monkeypatch.chdir(trained.folder)
     mlflow.set_tracking_uri(trained.tracking_uri)
     yield MlflowClient()
-    mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri("")
 
 
-def children(client: MlflowClient) -> "dict[str, mlflow.entities.Run]":
-    runs = client.search_runs([client.get_experiment_by_name("mnist").experiment_id])
-    return {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+@pytest.fixture
+def recipe(workplace: Workplace) -> Recipe:
+    """A small recipe of two optimizers; `write` puts it into the folder."""
+    values: Recipe = yaml.safe_load(resource("config/quick.yaml").read_text())
+    del values["optimizers"]["RMSprop"]
+    places = {"data_dir": str(workplace.mnist_folder), "model_store": "model_store"}
+    return values | places | {"limit": 640, "batch_size": 64, "outliers": 5, "widths": [8, 8]}
 
 
-def test_the_table_ranks_and_the_next_commands_follow(trained: Trained) -> None:
+def write(recipe: Recipe, folder: Path) -> None:
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+
+
+def all_runs(client: MlflowClient) -> list[Run]:
+    """The runs of the experiment, oldest first."""
+    experiment = client.get_experiment_by_name(runs.EXPERIMENT)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"]))
+
+
+def children(client: MlflowClient) -> dict[str, Run]:
+    return {str(run.info.run_name): run for run in all_runs(client) if "mlflow.parentRunId" in run.data.tags}
+
+
+def candidates(folder: Path) -> list[dict[str, Any]]:
+    """The trainings that the archive's network was chosen from."""
+    return list(json.loads((folder / "model_store/mnist.json").read_text())["candidates"])
+
+
+def best_checkpoint(client: MlflowClient, run_id: str, folder: Path) -> dict[str, dict[str, torch.Tensor]]:
+    path = client.download_artifacts(run_id, runs.CHECKPOINT, str(folder))
+    return dict(torch.load(path, weights_only=True))
+
+
+def assert_equal_weights(one: dict[str, dict[str, torch.Tensor]], other: dict[str, dict[str, torch.Tensor]]) -> None:
+    for part in ("state_dict", "current_model_state"):  # the moving average, and the weights themselves
+        assert one[part].keys() == other[part].keys()
+        assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
+
+
+def test_the_leaderboard_and_the_next_commands_are_printed(trained: Trained) -> None:
     assert [name for name in ("Adam", "SGD", "RMSprop") if name in trained.output] == ["Adam", "SGD", "RMSprop"]
-    after = trained.output[trained.output.index("next:") :]
-    assert "mlflow ui" in after
-    assert "mnist_lightning.serve" in after
-    assert "mnist_lightning.client" in after
+    next_steps = trained.output[trained.output.index("next:") :]
+    assert "mlflow ui" in next_steps
+    assert "mnist_lightning.serve" in next_steps
+    assert "mnist_lightning.client" in next_steps
 
 
-def test_even_one_epoch_of_a_slice_reads_digits(client: MlflowClient) -> None:
+def test_one_epoch_of_a_slice_classifies_digits(client: MlflowClient) -> None:
     for name, run in children(client).items():
         assert run.data.metrics["final_test_accuracy"] > 0.85, name
 
 
-def test_every_child_tells_how_it_was_made(client: MlflowClient) -> None:
-    runs = children(client)
-    assert set(runs) == {"Adam", "SGD", "RMSprop"}
-    for name, run in runs.items():
+def test_every_run_records_how_it_was_made(client: MlflowClient) -> None:
+    found = children(client)
+    assert set(found) == {"Adam", "SGD", "RMSprop"}
+    for name, run in found.items():
         assert run.info.status == "FINISHED"
         assert run.data.params["optimizer"] == name
         assert {"optimizer.lr", "epochs", "batch_size", "seed", "precision", "dataset_sha256"} <= set(run.data.params)
         assert {"git_commit", "version.torch", "version.lightning"} <= set(run.data.tags)
         assert {"best_validation_accuracy", "final_test_accuracy", "training_seconds"} <= set(run.data.metrics)
         assert {"learning_rate", "train_loss", "validation_accuracy"} <= set(run.data.metrics)
+        assert run.inputs is not None
         assert run.inputs.dataset_inputs[0].dataset.digest
         artifacts = {entry.path for entry in client.list_artifacts(run.info.run_id)}
         assert {*("checkpoints", "confusion_matrix.png", "misread.png", "reliability.png"), "recipe.yaml"} <= artifacts
@@ -69,12 +110,12 @@ def test_every_child_tells_how_it_was_made(client: MlflowClient) -> None:
         assert [entry.path for entry in client.list_artifacts(run.info.run_id, "checkpoints")] == [runs.CHECKPOINT]
 
 
-def test_the_parent_holds_the_curves_and_the_recipe_and_tells_how_all_stand(client: MlflowClient) -> None:
-    runs = children(client)
-    parent = next(iter(runs.values())).data.tags["mlflow.parentRunId"]
-    told = client.get_run(parent).data.tags["mlflow.note.content"].splitlines()
-    assert {line.split(" | ")[1]: line.split(" | ")[-1].rstrip(" |") for line in told[2:5]} == {
-        name: run.info.run_id for name, run in runs.items()
+def test_the_comparison_has_the_curves_the_recipe_and_the_leaderboard(client: MlflowClient) -> None:
+    found = children(client)
+    parent = next(iter(found.values())).data.tags["mlflow.parentRunId"]
+    lines = client.get_run(parent).data.tags["mlflow.note.content"].splitlines()
+    assert {line.split(" | ")[1]: line.split(" | ")[-1].rstrip(" |") for line in lines[2:5]} == {
+        name: run.info.run_id for name, run in found.items()
     }
     assert {entry.path for entry in client.list_artifacts(parent)} == {"comparison.png", "recipe.yaml"}
 
@@ -82,141 +123,136 @@ def test_the_parent_holds_the_curves_and_the_recipe_and_tells_how_all_stand(clie
 def test_the_champion_is_the_best_and_can_be_loaded(client: MlflowClient, trained: Trained) -> None:
     best = max(children(client).values(), key=lambda run: run.data.metrics["best_validation_accuracy"])
     version = client.get_model_version_by_alias("mnist", "champion")
-    assert "accuracy on MNIST's test set" in version.description
-    chosen = json.loads((trained.store / "mnist.json").read_text())
+    assert version.run_id is not None
+    assert "accuracy on MNIST's test set" in str(version.description)
+    card = json.loads((trained.store / "mnist.json").read_text())
     assert client.get_run(version.run_id).data.metrics["best_validation_accuracy"] == pytest.approx(
         best.data.metrics["best_validation_accuracy"]
     )
-    assert chosen["run_id"] == version.run_id
+    assert card["run_id"] == version.run_id
     model = mlflow.pyfunc.load_model("models:/mnist@champion")
     logits = model.predict(np.zeros((3, 1, 28, 28), dtype=np.float32))
     assert logits.shape == (3, 10)
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, 1, 28, 28)
 
 
-def test_the_same_seed_gives_the_same_weights(trained: Trained, mnist_folder: Path, tmp_path: Path) -> None:
-    flags = [*QUICK, "--limit", "1000", "--only", "SGD", "--data_dir", str(mnist_folder)]
-    stores = []
-    for name in ("one", "two"):
-        done = verb(
-            "train", *flags, "--model_store", name, cwd=tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/{name}.db"
-        )
-        assert done.returncode == 0, done.stderr
-        stores.append(json.loads((tmp_path / name / "mnist.json").read_text()))
-    first, second = ({k: found[k] for k in ("validation_accuracy", "final_test_accuracy")} for found in stores)
-    assert first == second
-    assert [found["optimizer"] for found in stores[0]["candidates"]] == ["SGD"]
-
-
-def test_seeds_give_means_and_a_run_can_be_made_again(mnist_folder: Path, tmp_path: Path) -> None:
-    places = ["--data_dir", str(mnist_folder), "--model_store", "store"]
-    small = ["--limit", "1000", "--batch_size", "32"]
-    first = verb("train", *QUICK, *small, "--seeds", "2", *places, cwd=tmp_path)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.count("±") == 6
-    assert "Welch's t-test over 2 seeds" in first.stdout
-    told = json.loads((tmp_path / "store/mnist.json").read_text())
-    assert len(told["candidates"]) == 6
-    other = next(run for run in told["candidates"] if run["seed"] == 1 and run["optimizer"] == "RMSprop")
-    again = verb("train", "--like", other["run_id"], *places, cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    made = json.loads((tmp_path / "store/mnist.json").read_text())
+def test_seeds_give_means_and_a_repeated_run_has_the_same_weights(
+    workplace: Workplace, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(recipe, workplace.folder)
+    first = workplace.train("--config", "recipe.yaml", "--seeds", "2")
+    assert first.code == 0, first.errors
+    assert first.output.count("±") == 4
+    assert "Welch's t-test over 2 seeds" in first.output
+    trainings = candidates(workplace.folder)
+    assert sorted((run["optimizer"], run["seed"]) for run in trainings) == [
+        *[("Adam", 0), ("Adam", 1), ("SGD", 0), ("SGD", 1)]
+    ]
+    original = next(run for run in trainings if (run["optimizer"], run["seed"]) == ("Adam", 1))
+    again = workplace.train("--from-run", original["run_id"])
+    assert again.code == 0, again.errors
+    (repeated,) = candidates(workplace.folder)
     same = ("optimizer", "seed", "validation_accuracy", "final_test_accuracy")
-    assert [made[key] for key in same] == [other[key] for key in same]
-    assert [run["optimizer"] for run in made["candidates"]] == ["RMSprop"]
-    nobody = verb("train", "--like", "nobody", cwd=tmp_path)
-    assert nobody.returncode == 1
-    assert "no recipe.yaml of a run 'nobody'" in nobody.stderr
+    assert [repeated[key] for key in same] == [original[key] for key in same]
+    monkeypatch.chdir(workplace.folder)
+    client = MlflowClient(workplace.tracking_uri)
+    folders = {run["run_id"]: tmp_path / run["run_id"] for run in (original, repeated)}
+    for folder in folders.values():
+        folder.mkdir()
+    assert_equal_weights(*(best_checkpoint(client, run_id, folder) for run_id, folder in folders.items()))
 
 
-def test_ctrl_c_marks_the_runs_and_archives_nothing(mnist_folder: Path, tmp_path: Path, interruptible: None) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    command = [sys.executable, "-m", "mnist_lightning.train", *QUICK, "--epochs", "50", "--limit", "2000"]
-    with subprocess.Popen(
-        [*command, "--data_dir", str(mnist_folder), "--model_store", "store"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "MLFLOW_TRACKING_URI": uri},
+@contextlib.contextmanager
+def training_process(workplace: Workplace, *flags: str) -> Iterator["subprocess.Popen[str]"]:
+    """The verb as a user starts it; it is killed when the block ends, unless it has ended."""
+    environment = {"PYTHONPATH": str(PROJECT), "MLFLOW_TRACKING_URI": workplace.tracking_uri, **ONE_THREAD}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnist_lightning.train", *flags],
+        cwd=workplace.folder,
+        env={**os.environ, **environment},
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_ctrl_c_marks_the_runs_and_archives_nothing(workplace: Workplace, interruptible: None) -> None:
+    with training_process(workplace, *QUICK, *TINY_FLAGS, "--epochs", "50", *workplace.places()) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            if "epoch 2/50" in line:
-                break
+        assert any("epoch 2/50" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
         errors = process.stderr.read()
         assert process.wait(60) == 130
     assert "Traceback" not in errors
     assert "KILLED" in errors
-    runs = MlflowClient(uri).search_runs(["1"])
-    assert {run.info.run_name: run.info.status for run in runs} == {"Adam": "KILLED", "optimizers": "KILLED"}
-    assert not (tmp_path / "store").exists()
+    found = all_runs(MlflowClient(workplace.tracking_uri))
+    assert {run.info.run_name: run.info.status for run in found} == {"Adam": "KILLED", "optimizers": "KILLED"}
+    assert not (workplace.folder / "model_store").exists()
 
 
-def test_killed_and_resumed_the_weights_end_the_same(mnist_folder: Path, tmp_path: Path) -> None:
-    recipe = yaml.safe_load((PROJECT / "config/quick.yaml").read_text())
-    del recipe["optimizers"]["RMSprop"]
-    recipe |= {"epochs": 2, "limit": 2000, "data_dir": str(mnist_folder), "augmentation": {"damage": 0.2}}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    flags = ["--config", "recipe.yaml", "--model_store"]
-    whole = verb("train", *flags, "whole", "--only", "SGD", cwd=tmp_path, **ONE_THREAD)
-    assert whole.returncode == 0, whole.stderr
-    kill_after("SGD      epoch 1/2", [*flags, "store"], tmp_path)
-    resumed = verb("train", "--resume", cwd=tmp_path, **ONE_THREAD)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "Adam     epoch" not in resumed.stderr
-    assert "SGD      epoch 1/2" not in resumed.stderr
-
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    runs = client.search_runs(["1"], order_by=["attributes.start_time"])
-    assert [run.info.run_name for run in runs] == ["optimizers", "SGD", "optimizers", "Adam", "SGD"]
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    one, other = (best_weights(tmp_path, run) for run in (runs[1], runs[4]))
-    for part in ("state_dict", "current_model_state"):  # the running mean, and the weights themselves
-        assert one[part].keys() == other[part].keys()
-        assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
-    chosen = json.loads((tmp_path / "store/mnist.json").read_text())
-    assert {run["optimizer"] for run in chosen["candidates"]} == {"Adam", "SGD"}
-
-
-def kill_after(said: str, flags: list[str], folder: Path) -> None:
-    """Start a training, and end it with SIGKILL in the epoch after the one of which it says something."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "mnist_lightning.train", *flags],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **ONE_THREAD},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+def test_a_killed_and_resumed_training_ends_with_the_same_weights(
+    workplace: Workplace, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(recipe | {"epochs": 2, "augmentation": {"corruption": 0.2}}, workplace.folder)
+    whole = workplace.train("--config", "recipe.yaml", "--only", "SGD", "--model_store", "whole")
+    assert whole.code == 0, whole.errors
+    with training_process(workplace, "--config", "recipe.yaml") as process:
         assert process.stderr is not None
-        assert any(said in line for line in process.stderr)
-        while process.poll() is None and not list(folder.glob("checkpoints/*/*/last.ckpt")):
+        assert any(line.startswith("SGD      epoch 1/2") for line in process.stderr)
+        while process.poll() is None and not list(workplace.folder.glob("checkpoints/*/*/last.ckpt")):
             time.sleep(0.01)
         process.kill()
-    assert process.returncode == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
+    resumed = workplace.train("--resume")
+    assert resumed.code == 0, resumed.errors
+    assert "Adam     epoch" not in resumed.errors
+    assert "SGD      epoch 1/2" not in resumed.errors
+    assert "SGD      epoch 2/2" in resumed.errors
+
+    monkeypatch.chdir(workplace.folder)
+    client = MlflowClient(workplace.tracking_uri)
+    found = all_runs(client)
+    assert [run.info.run_name for run in found] == ["optimizers", "SGD", "optimizers", "Adam", "SGD"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+    folders = {run.info.run_id: tmp_path / run.info.run_id for run in (found[1], found[4])}
+    for folder in folders.values():
+        folder.mkdir()
+    assert_equal_weights(*(best_checkpoint(client, run_id, folder) for run_id, folder in folders.items()))
+    assert {run["optimizer"] for run in candidates(workplace.folder)} == {"Adam", "SGD"}
+    assert list((workplace.folder / "checkpoints").iterdir()) == []
 
 
-def best_weights(folder: Path, run: "mlflow.entities.Run") -> dict[str, dict[str, torch.Tensor]]:
-    """A run's best checkpoint."""
-    artifacts = folder / run.info.artifact_uri.removeprefix("file://")
-    return torch.load(artifacts / runs.CHECKPOINT, weights_only=True)
+def test_an_mlflow_server_that_does_not_answer_is_one_clear_error(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workplace, "tracking_uri", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    finished = workplace.train(*QUICK, *TINY_FLAGS, *workplace.places())
+    assert finished.code == 1
+    assert finished.errors.startswith("error: MLflow at http://127.0.0.1:9 cannot be used")
+    assert "Traceback" not in finished.errors
+    assert not (workplace.folder / "model_store").exists()
 
 
 @pytest.mark.parametrize(
-    ("environment", "flags", "said"),
+    ("flags", "code", "message"),
     [
-        ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, [], "127.0.0.1:9"),
-        ({}, ["--epochs", "none"], "epochs"),
-        ({}, ["--resume"], "nothing to resume"),
+        (["--resume"], 1, "nothing to resume"),
+        (["--from-run", "nobody"], 1, "run 'nobody' has no recipe.yaml"),
+        (["--epochs", "none"], 2, "epochs is 'none'"),
+        (["--only", "Adagrad"], 2, "only is 'Adagrad'"),
     ],
 )
-def test_what_cannot_be_trained_is_one_clear_error(
-    environment: dict[str, str], flags: list[str], said: str, tmp_path: Path
+def test_a_training_that_cannot_start_is_one_clear_error(
+    flags: list[str], code: int, message: str, workplace: Workplace
 ) -> None:
-    started = time.monotonic()
-    done = verb("train", *(flags if "--resume" in flags else [*QUICK, *flags]), cwd=tmp_path, **environment)
-    assert done.returncode in (1, 2)
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert time.monotonic() - started < 60
-    assert not (tmp_path / "model_store").exists()
+    finished = workplace.train(*flags)
+    assert finished.code == code
+    assert finished.errors.startswith("error: ")
+    assert message in finished.errors
+    assert "Traceback" not in finished.errors
+    assert [path.name for path in workplace.folder.iterdir()] == ["mlflow.db"]

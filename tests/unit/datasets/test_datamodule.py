@@ -19,7 +19,7 @@ def splits() -> MnistSplits:
 def first_labels(splits: MnistSplits, seed: int) -> list[int]:
     images, labels = next(iter(MnistDataModule(splits, seed=seed).train_dataloader()))
     assert images.shape == (256, 1, 28, 28)
-    return labels.tolist()
+    return [int(label) for label in labels]
 
 
 def test_the_seed_determines_the_order_of_the_batches(splits: MnistSplits) -> None:

@@ -44,7 +44,7 @@ def test_every_kind_is_preprocessed_to_mnists_format(name: str) -> None:
 
 
 def test_canvases_without_ink_are_replaced() -> None:
-    calls = []
+    calls: list[int] = []
 
     def often_blank(rng: np.random.Generator) -> Bytes:
         calls.append(len(calls))

@@ -65,12 +65,8 @@ def test_pictures_stand_beside_the_inputs_made_from_them() -> None:
     figure = plots.pictures_and_inputs(pictures, [np.eye(28), np.eye(28)], ["1 → 7, 91 %", "5 → 2, 60 %"])
     assert as_png(figure)
     assert [axes.get_title(loc="left") for axes in figure.axes[:3]] == ["1 → 7, 91 %", "", "5 → 2, 60 %"]
-    assert [np.shape(axes.images[0].get_array())[:2] for axes in figure.axes[:4]] == [
-        (20, 30),
-        (28, 28),
-        (50, 50),
-        (28, 28),
-    ]
+    sizes = [axes.images[0].get_size() for axes in figure.axes[:4]]
+    assert sizes == [(20, 30), (28, 28), (50, 50), (28, 28)]
 
 
 def test_the_reliability_diagram_shows_accuracy_by_confidence() -> None:
@@ -80,7 +76,7 @@ def test_the_reliability_diagram_shows_accuracy_by_confidence() -> None:
     assert as_png(figure)
     assert texts(figure) == ["1", "3"]  # images in the bins
     confidence, accuracy = figure.axes[0].lines[1].get_data()
-    np.testing.assert_allclose([confidence, accuracy], [[0.3, 0.9], [1, 2 / 3]])
+    np.testing.assert_allclose(np.array([confidence, accuracy]), np.array([[0.3, 0.9], [1, 2 / 3]]))
 
 
 def test_the_load_curves_of_all_servers_share_a_figure() -> None:

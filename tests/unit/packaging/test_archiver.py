@@ -1,6 +1,5 @@
 """The archive: its content, and that it needs nothing but its content and the serving libraries."""
 
-import io
 import shlex
 import subprocess
 import sys
@@ -131,11 +130,10 @@ def contents(path: Path) -> dict[str, bytes]:
 
 def test_a_failing_archiver_is_an_error_with_its_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archiver, "MODEL_NAME", "no/name")
-    with pytest.raises(PackagingError, match=r"(?s)torch-model-archiver failed: .*no/name"):
+    with pytest.raises(PackagingError, match=r"(?s)torch-model-archiver failed: .*Model name contains special"):
         build(digitnet.DigitNet((8, 16)), tmp_path)
 
 
 def test_building_leaves_no_temporary_files_elsewhere(built: Path) -> None:
     assert sorted(path.name for path in built.iterdir()) == ["mnist.mar", "parts", "tmp"]
     assert list((built / "tmp").iterdir()) == []
-    assert io.BytesIO((built / ARCHIVE).read_bytes()).read(2) == b"PK"

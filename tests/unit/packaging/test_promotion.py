@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import mlflow
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import LEGACY_KEYS, DigitNet, checkpoint_of
 from mnist_lightning.packaging import promotion
 from mnist_lightning.packaging.archiver import PackagingError
-from mnist_lightning.tracking import comparisons, registry, runs
+from mnist_lightning.tracking import comparisons, registry, runs, selection
 from tests.make_weights import WEIGHTS_FILE
 from tests.mlflow_stores import log_training
 from tests.support import PROJECT
@@ -161,19 +162,23 @@ def test_a_complete_shared_comparison_is_promoted(
     mlflow_store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parent = comparisons.join("whole", (PROJECT / "config/quick.yaml").read_text())
-    best = [log_training(parent, optimizer, accuracy) for optimizer, accuracy in (("Adam", 0.9), ("RMSprop", 0.8))][0]
+    log_training(parent, "RMSprop", 0.8)
+    best = log_training(parent, "Adam", 0.9)
     log_training(parent, "SGD", 0.7)
-    archived = []
-    monkeypatch.setattr(promotion.selection, "promote", lambda ranking: "1")
-    monkeypatch.setattr(
-        promotion, "archive_run", lambda *arguments: archived.append(arguments) or Path("store/mnist.mar")
-    )
+    archived: list[tuple[object, ...]] = []
+
+    def archive_run(*arguments: object) -> Path:
+        archived.append(arguments)
+        return Path("store/mnist.mar")
+
+    monkeypatch.setattr(selection, "promote", lambda ranking: "1")
+    monkeypatch.setattr(promotion, "archive_run", archive_run)
     assert package.main(["--comparison", "whole", "--store", "store", "--parts", "build"]) == 0
     assert archived == [(best, Path("store"), Path("build"))]
     assert capsys.readouterr().out.endswith(
         "champion: Adam, version 1 of the registered model mnist, archived to store/mnist.mar\n"
     )
-    assert runs.mlflow.get_run(parent).info.status == "FINISHED"
+    assert mlflow.get_run(parent).info.status == "FINISHED"
 
 
 def test_the_champion_is_archived_by_default(

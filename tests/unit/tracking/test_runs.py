@@ -99,7 +99,6 @@ def test_a_reader_does_not_create_a_store(uri: str, tmp_path: Path, monkeypatch:
 def test_a_reader_does_not_change_an_existing_store(mlflow_store: Path) -> None:
     with runs.run("comparison") as run_id:
         runs.log(texts={runs.RECIPE: "epochs: 1\n"})
-    mlflow.set_tracking_uri(None)
     before = (mlflow_store / "mlflow.db").read_bytes()
     runs.connect(create=False)
     assert runs.load_text(run_id, runs.RECIPE) == "epochs: 1\n"
@@ -114,4 +113,4 @@ def test_a_server_that_does_not_answer(create: bool, monkeypatch: pytest.MonkeyP
         runs.TrackingError, match=r"MLflow at http://127\.0\.0\.1:9 cannot be used.*MLFLOW_TRACKING_URI"
     ):
         runs.connect(create=create)
-    mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri("")

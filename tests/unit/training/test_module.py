@@ -1,14 +1,14 @@
-"""The schedule and the training step."""
+"""The learning-rate schedule and the training step."""
 
 import pytest
 import torch
 
-from mnist_lightning.models.digitnet import DigitNet
-from mnist_lightning.training.module import DigitClassifier, Schedule, predict
+from mnist_lightning.models.digitnet import DigitNet, predict_logits
+from mnist_lightning.training.module import DigitClassifier, Schedule
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine"])
-def test_the_rate_climbs_then_falls(decay: str) -> None:
+def test_the_rate_rises_and_then_falls(decay: str) -> None:
     schedule = Schedule(warmup=0.25, decay=decay)  # type: ignore[arg-type]
     factors = [schedule.factor(step / 100) for step in range(101)]
     assert max(factors) == factors[25] == 1
@@ -19,12 +19,12 @@ def test_the_rate_climbs_then_falls(decay: str) -> None:
 
 
 @pytest.mark.parametrize("warmup", [-0.1, 1.0, float("nan")])
-def test_a_warmup_outside_its_range_is_refused(warmup: float) -> None:
+def test_a_warmup_outside_its_range_is_rejected(warmup: float) -> None:
     with pytest.raises(ValueError, match="warmup is"):
         Schedule(warmup=warmup)
 
 
-def test_a_step_lowers_the_loss() -> None:
+def test_steps_lower_the_loss() -> None:
     torch.manual_seed(0)
     images, labels = torch.rand(32, 1, 28, 28), torch.arange(32) % 10
     module = DigitClassifier(DigitNet(), lambda parameters: torch.optim.SGD(parameters, lr=0.05), Schedule())
@@ -33,16 +33,16 @@ def test_a_step_lowers_the_loss() -> None:
     for _ in range(20):
         loss = torch.nn.functional.cross_entropy(module.network(images), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
 
 
-def test_predictions_are_in_float32_and_in_order() -> None:
+def test_logits_are_in_float32_and_in_the_order_of_the_images() -> None:
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     network = DigitNet()
-    logits = predict(network, images, batch_size=2)
+    logits = predict_logits(network, images, batch_size=2)
     assert logits.dtype == torch.float32
     with torch.inference_mode():
         torch.testing.assert_close(logits, network.eval()(images.float() / 255), rtol=1e-4, atol=1e-5)

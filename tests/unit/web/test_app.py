@@ -113,6 +113,7 @@ def test_label_must_be_a_digit(page: str, folder: Path, label: str) -> None:
 def test_absent_model_server_is_502(tmp_path: Path, path: str) -> None:
     with running_page(f"http://127.0.0.1:{free_port()}", tmp_path) as page:
         check_error(page, path, DIGIT, 502, "mnist_lightning.serve")
+        assert post(page, path)[1]["type"] == "ClientError"  # part of the page's API
 
 
 def test_silent_model_server_is_504(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""A small training in this process: reproducible, and equal when it is interrupted and resumed."""
+
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+
+from mnist_lightning.common.paths import resource
+from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.training import distributed, recipe_yaml
+from mnist_lightning.training.config import Recipe
+from mnist_lightning.training.fit import FitResult, fit, silence_warnings
+from mnist_lightning.training.resume import ResumeCheckpoint
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    silence_warnings()
+
+
+@pytest.fixture(scope="module")
+def splits() -> MnistSplits:
+    """A few random images; their labels are their brightness."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(320) % 10
+    images = torch.randint(0, 26, (320, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    images = images + (labels * 25).to(torch.uint8)[:, None, None, None]
+    return MnistSplits(*[(images, labels)] * 3)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    values = recipe_yaml.parse(resource("config/train.yaml").read_text())
+    return Recipe.from_values({**values, "widths": [4, 4], "epochs": 3, "batch_size": 64, "only": "SGD"})
+
+
+def test_the_same_seed_gives_the_same_weights(splits: MnistSplits, recipe: Recipe, tmp_path: Path) -> None:
+    results = [fit("SGD", seed, recipe, splits, tmp_path / str(n)) for n, seed in enumerate((1, 1, 2))]
+    assert equal(results[0], results[1])
+    assert not equal(results[0], results[2])
+    assert [result.checkpoint.name for result in results] == ["best.ckpt"] * 3
+    assert results[0].seconds > 0
+    assert not results[0].network.training
+
+
+def equal(one: FitResult, other: FitResult) -> bool:
+    pairs = zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True)
+    return all(torch.equal(*pair) for pair in pairs)
+
+
+def interrupt_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training that starts next is interrupted at the start of the epoch after that one."""
+
+    class Interrupt(distributed.PerRankSeed):
+        def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            if trainer.current_epoch == epoch + 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(distributed, "PerRankSeed", Interrupt)
+
+
+def test_an_interrupted_and_resumed_training_ends_with_the_same_weights(
+    splits: MnistSplits, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fit("SGD", 1, recipe, splits, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        interrupt_after(0, patch)
+        with pytest.raises(KeyboardInterrupt):
+            fit("SGD", 1, recipe, splits, tmp_path / "resumed")
+    checkpoint = torch.load(tmp_path / "resumed/last.ckpt", weights_only=True)
+    assert {"Continuity", "RunningMean"} <= set(checkpoint["callbacks"])  # as in checkpoints of former releases
+    torch.manual_seed(99)  # the state of another process
+    resumed = fit("SGD", 1, recipe, splits, tmp_path / "resumed")
+    assert equal(whole, resumed)
+    one, other = (torch.load(result.checkpoint, weights_only=True) for result in (whole, resumed))
+    for part in ("state_dict", "current_model_state"):  # the moving average, and the weights themselves
+        assert one[part].keys() == other[part].keys()
+        assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
+
+
+def test_the_training_time_of_earlier_processes_counts(tmp_path: Path) -> None:
+    callback = ResumeCheckpoint(tmp_path)
+    callback.load_state_dict({**callback.state_dict(), "seconds": 1000.0})
+    assert callback.seconds > 1000
