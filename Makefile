@@ -82,15 +82,17 @@ lint:
 types:
 	$(BIN)/mypy
 
-# Nothing in tests/unit needs a port, a clock or a training.
+# Nothing in tests/unit needs a port, a clock or a training. Its processes occupy the cores, so that each has one thread.
 unit:
-	$(BIN)/pytest --numprocesses 2 tests/unit $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 tests/unit $(PYTEST_ARGS)
 
+# MLflow needs graphene, which supports python-dateutil 2 only; graphene's versions from before that limit do not say so.
 lock: .venv/bin/uv
-	$(UV) compile $(LOCK) --output-file requirements.txt pyproject.toml
-	$(UV) compile $(LOCK) --constraints requirements.txt --group serve --output-file requirements-serve.txt
-	$(UV) compile $(LOCK) --constraints requirements.txt --group dev --output-file requirements-dev.txt pyproject.toml
-LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
+	$(COMPILE) --output-file requirements.txt --constraints <(echo "python-dateutil<3") pyproject.toml
+	$(COMPILE) --output-file requirements-serve.txt --constraints requirements.txt --group serve
+	$(COMPILE) --output-file requirements-dev.txt --constraints requirements.txt --group dev pyproject.toml
+COMPILE := $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --custom-compile-command "make lock"
 
 # The image with its labels. Settings: BASE_IMAGE=..., TORCH_INDEX_URL=... (empty for none), TORCH_VERSION=...,
 # IMAGE=name, BUILD_FLAGS="flags of docker build". A setting is passed on when it is set for this build, even to nothing.
