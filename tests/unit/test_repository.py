@@ -136,8 +136,8 @@ def test_locks_have_what_pyproject_declares() -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_uv_takes_a_lock_for_an_empty_environment(name: str, tmp_path: Path) -> None:
-    # Settings of pyproject.toml apply to every installation. uv rejects those that clash with hashes before it looks for
-    # the first package, which it does not find here.
+    # Settings of pyproject.toml apply to every installation. uv rejects those that clash with hashes before it looks
+    # for the first package, which it does not find here.
     command = f"uv pip install --dry-run --offline --require-hashes --target {tmp_path}/packages -r {name}".split()
     command[0] = str(Path(sys.executable).with_name("uv"))
     done = run(*command, "--python", sys.executable, cwd=PROJECT, UV_CACHE_DIR=str(tmp_path / "cache"))
