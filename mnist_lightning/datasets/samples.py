@@ -47,6 +47,11 @@ class Sample:
     content: bytes
 
 
+def is_image(path: Path) -> bool:
+    """Whether a path is an image file and not a hidden one, such as a file that is being written."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
 def load_folder(folder: Path) -> Iterable[Sample]:
     """The labelled image files of a folder and its sub-folders.
 
@@ -57,7 +62,7 @@ def load_folder(folder: Path) -> Iterable[Sample]:
     """
     if not folder.is_dir():
         raise SampleError(f"{folder} is not a folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if is_image(path))
     if not paths:
         raise SampleError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
     for path in paths:

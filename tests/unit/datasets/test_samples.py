@@ -19,6 +19,8 @@ def test_labels_come_from_the_name_or_from_the_folder(tmp_path: Path) -> None:
     for name in ("paper/7-a.png", "board/3/b.JPG", "board/3/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "8.png").mkdir()
+    (tmp_path / ".8.png.tmp.png").touch()  # a file that is being written
     found = list(samples.load_folder(tmp_path))
     assert [(sample.name, sample.group, sample.label) for sample in found] == [
         ("board/3/b.JPG", "board", 3),
