@@ -67,12 +67,13 @@ demo: .venv/.installed
 check: .venv/.installed-dev
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target types unit lint
 
-# One process runs the tests of servers, browsers and trainings, while the other runs tests/unit. The tests of the image
-# need a Docker engine: .ci/image starts one and runs them.
+# Two processes take one file of tests after the other, each with its own servers; the short files of tests/unit come
+# last and fill the gaps. The tests of the image need a Docker engine: .ci/image starts one and runs them.
 test: .venv/.installed-dev
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --cov --durations=15 --ignore tests/image $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --durations=25 \
+	  --ignore tests/image $(PYTEST_ARGS)
 
 lint:
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Fixtures of every folder: MNIST, a small archive, one server of it for the session."""
+"""Fixtures of every folder: MNIST, a small archive, one server of it for each process of pytest."""
 
 import signal
 from collections.abc import Iterator
@@ -9,13 +9,6 @@ import pytest
 from mnist_lightning.datasets import mnist
 from mnist_lightning.serving.torchserve import Server, free_port, running
 from tests.support import PROJECT, build_small_store
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, one process runs all tests outside tests/unit in order, and they share their servers."""
-    for item in items:
-        if PROJECT / "tests" / "unit" not in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("serial"))
 
 
 @pytest.fixture(scope="session")
