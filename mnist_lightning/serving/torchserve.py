@@ -27,6 +27,7 @@ MIN_JAVA_VERSION = 17
 START_TIMEOUT, DRAIN_TIMEOUT, STOP_TIMEOUT = 120.0, 3.0, 4.0  # seconds
 # The only variables that Java and the workers inherit, so that no secret reaches them.
 FORWARDED_ENV = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
+MAX_SOCKET_PATH = 103  # bytes in the path of a Unix socket on macOS; Linux allows 107
 TOKEN_PROPERTY = "mnist.token.file"  # noqa: S105 - the system property that frontend/Token.java reads
 
 
@@ -65,8 +66,8 @@ def running(
         token_file: file with the token that inference and gRPC require; none by default.
         settings: values that replace those of config.properties.
 
-    Raises ServerError if a port is in use, the archive is missing or damaged, there is no Java, or the server does not
-    become ready; TokenError if the file holds no token.
+    Raises ServerError if a port is in use, the archive is missing or damaged, there is no Java, the path of the
+    temporary folder is too long, or the server does not become ready; TokenError if the file holds no token.
     """
     archive = store / ARCHIVE
     if not archive.is_file():
@@ -75,6 +76,7 @@ def running(
     check_ports_are_free(port)
     with tempfile.TemporaryDirectory(prefix="mnist-serve-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
+        _check_socket_path(folder)
         try:
             own_store = build_model_store(archive, folder, workers, profile)
         except zipfile.BadZipFile as error:
@@ -179,6 +181,16 @@ def environment(folder: Path) -> dict[str, str]:
     folders = dict.fromkeys(("LOG_LOCATION", "METRICS_LOCATION", "TMPDIR"), str(folder))
     # One thread per worker: the network is too small to be split, and workers would compete for the cores.
     return {**kept, **folders, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _check_socket_path(folder: Path) -> None:
+    """Raise ServerError unless a worker's socket in a server's temporary folder has a path that the system allows."""
+    longest = len(os.fsencode(folder / ".ts.sock.9999"))
+    if longest > MAX_SOCKET_PATH:
+        too_many = longest - MAX_SOCKET_PATH
+        raise ServerError(
+            f"the path {folder.parent} is {too_many} bytes too long for sockets; set TMPDIR to a shorter one"
+        )
 
 
 def _command(folder: Path, config: Path, token_file: Path | None = None) -> list[str]:

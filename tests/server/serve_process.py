@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ class ServeProcess:
 
     process: subprocess.Popen[str]
     port: int
+    store: Path
     folder: Path
     stderr: Path
 
@@ -52,9 +55,9 @@ class ServeProcess:
 
 @contextlib.contextmanager
 def serve(store: Path, folder: Path, **environment: str) -> Iterator[ServeProcess]:
-    """Start `serve` with temporary files in `folder`; it is killed with the block if it still runs."""
-    port, temporary, stderr = free_port(), folder / "tmp", folder / "stderr"
-    temporary.mkdir()
+    """Start `serve`, with its stderr in `folder`; it is stopped with the block if it still runs."""
+    port, stderr = free_port(), folder / "stderr"
+    temporary = Path(tempfile.mkdtemp())  # pytest's own folders have paths too long for sockets
     with stderr.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "mnist_lightning.serve", "--port", str(port), "--store", str(store)],
@@ -66,9 +69,11 @@ def serve(store: Path, folder: Path, **environment: str) -> Iterator[ServeProces
         )
     with process:
         try:
-            yield ServeProcess(process, port, temporary, stderr)
+            yield ServeProcess(process, port, store, temporary, stderr)
         finally:
             process.terminate()
+            process.wait()
+            shutil.rmtree(temporary)
 
 
 def wait_until(happened: Callable[[], object], what: str) -> None:

@@ -61,7 +61,7 @@ def process(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture
 def archive(process: ServeProcess, original: Path) -> Path:
     """The path of the server's archive, which holds the original."""
-    path = process.folder.parent / "store" / "mnist.mar"
+    path = process.store / "mnist.mar"
     shutil.copy(original, path)
     return path
 

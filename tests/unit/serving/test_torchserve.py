@@ -1,13 +1,14 @@
 """How a server is started, without TorchServe: a process that sleeps takes its place."""
 
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from mnist_lightning.serving import torchserve
-from mnist_lightning.serving.torchserve import FORWARDED_ENV, Server, environment, free_port, running
+from mnist_lightning.serving.torchserve import FORWARDED_ENV, Server, ServerError, environment, free_port, running
 
 
 @pytest.fixture
@@ -38,6 +39,24 @@ def test_exceptions_of_the_block_are_not_relabelled(error: BaseException, store:
     assert caught.value is error
     assert servers[0].process.poll() is not None
     assert not servers[0].folder.exists()
+
+
+def test_a_temporary_folder_whose_path_is_too_long_for_sockets_is_rejected(
+    store: Path, stand_in: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # "/mnist-serve-", eight random characters and "/.ts.sock.9999" follow.
+    for length, is_short in ((68, True), (69, False)):
+        folder = Path("/tmp") / ("x" * (length - len("/tmp/")))
+        folder.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        try:
+            with running(store, free_port()):
+                assert is_short
+        except ServerError as error:
+            assert not is_short
+            assert f"{folder} is 1 bytes too long" in str(error)
+        finally:
+            folder.rmdir()
 
 
 def test_only_the_listed_variables_are_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
