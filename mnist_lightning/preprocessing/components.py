@@ -1,5 +1,6 @@
 """Find the digit's strokes among all ink: specks, ruled paper and frames are not part of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ SPECK_AREA_RATIO = 0.05  # of the largest component's area: a smaller one is noi
 MIN_OVERLAP = 0.25  # of the narrower one's width: components that share more columns form one digit
 # A second digit reaches these ratios: height and shared rows of the tallest one's height, area of the largest one's.
 MIN_HEIGHT_RATIO, MIN_ROWS_RATIO, MIN_AREA_RATIO = 0.5, 0.3, 0.2
+ONLY_FAINT = "no ink in the picture: only a faint shade stands out from its background"
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class DigitComponents:
             raise NoDigitError("the picture is nearly all ink: it shows no digit")
         weak = _remove_ruled_lines(np.asarray(weak, dtype=np.uint8))
         count, labels, stats, _ = cv2.connectedComponentsWithStats(weak, None, None, None, 8, cv2.CV_16U)
+        if count == 2:  # one component: the general case in fewer steps
+            return cls._of_single(weak, stats[1].tolist(), ink)
         left, top, width, height, area = stats.T
         area = np.where(np.bincount(labels[ink > STRONG * 255], minlength=count) > 0, area, 0)
         area[0] = 0  # the paper
         largest = int(area.max())
         if largest == 0:
-            raise NoDigitError("no ink in the picture: only a faint shade stands out from its background")
+            raise NoDigitError(ONLY_FAINT)
         touches = np.stack([left == 0, top == 0, left + width == ink.shape[1], top + height == ink.shape[0]])
         kept = (area >= SPECK_AREA_RATIO * largest) & ~(touches.any(axis=0) & (area < BORDER_AREA_RATIO * largest))
         sides = np.asarray(touches[:, kept].any(axis=1))
@@ -49,6 +53,13 @@ class DigitComponents:
         is_degraded = bool(specks or np.count_nonzero(kept) > 2 or (sides[:2] & sides[2:]).any())
         digits = count_digits(stats[kept]) if np.count_nonzero(kept) > 1 else 1
         return cls(weak if kept[1:].all() else kept.astype(np.uint8)[labels], is_degraded, digits)
+
+    @classmethod
+    def _of_single(cls, weak: Bytes, stats: Sequence[int], ink: Bytes) -> "DigitComponents":
+        if cv2.minMaxLoc(ink, weak)[1] <= STRONG * 255:
+            raise NoDigitError(ONLY_FAINT)
+        _, _, width, height, _ = stats
+        return cls(weak, width == ink.shape[1] or height == ink.shape[0], 1)
 
 
 def count_digits(components: NDArray[np.integer[Any] | np.floating[Any]]) -> int:

@@ -13,6 +13,8 @@ Floats = NDArray[np.float32]
 NO_INK = "no ink in the picture: nothing stands out from its background"
 UNEVEN_LIGHT = 12  # of 255: a border that varies by more is lit unevenly
 MIN_CONTRAST = 8  # of 255, between paper and ink
+GRAYS = np.arange(256, dtype=np.float32)
+SQUARES = np.arange(MIN_CONTRAST, 256, dtype=np.float32) ** 2
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class ForegroundModel:
         Raises NoDigitError if nothing stands out from the paper.
         """
         paper = _paper(image)
+        if image.ndim == 2 and paper.ndim == 1:
+            model = cls._fit_grays(image, paper)
+            return model, model.foreground(image)
         contrast = _max_channel(np.asarray(cv2.absdiff(image, _broadcast(paper, image)), dtype=np.uint8))
         contrast = contrast * (contrast >= MIN_CONTRAST)  # ink and noise: few of the pixels
         if not contrast.any():
@@ -40,14 +45,32 @@ class ForegroundModel:
         direction /= max(float(np.linalg.norm(direction)), 1e-6)
         along = np.asarray(cv2.transform(offset, direction[None]), dtype=np.float32)
         inked = along.reshape(-1)[flat > 0]
-        count = min(max(4, flat.size // 2000), len(inked))
-        depth = float(np.partition(inked, -count)[-(count + 1) // 2])  # the median of the deepest
+        rank = _depth_rank(flat.size, len(inked))
+        depth = float(np.partition(inked, -rank)[-rank])
         if depth < MIN_CONTRAST:
             raise NoDigitError(NO_INK)
         return cls(paper, direction, depth), _to_bytes(along, depth)
 
+    @classmethod
+    def _fit_grays(cls, image: Bytes, paper: Bytes) -> "ForegroundModel":
+        """As `fit`, for a gray image on even paper, by the histogram of its 256 grays."""
+        counts, gray = cv2.calcHist([image], [0], None, [256], [0, 256]).ravel(), int(paper[0])
+        # Counts by distance from the paper, from MIN_CONTRAST up.
+        darker, lighter = counts[: max(gray - MIN_CONTRAST + 1, 0)][::-1], counts[gray + MIN_CONTRAST :]
+        is_light = bool(lighter @ SQUARES[: len(lighter)] > darker @ SQUARES[: len(darker)])
+        deepest_first = (lighter if is_light else darker)[::-1].cumsum()
+        rank = _depth_rank(image.size, int(darker.sum() + lighter.sum()))
+        place = int(deepest_first.searchsorted(rank))
+        if place == len(deepest_first):
+            raise NoDigitError(NO_INK)
+        depth = MIN_CONTRAST + len(deepest_first) - 1 - place
+        return cls(paper, np.array([1 if is_light else -1], dtype=np.float32), float(depth))
+
     def foreground(self, array: Bytes) -> Bytes:
         """The ink in the same image at any resolution: (h, w), 0 on paper, 255 in full ink."""
+        if array.ndim == 2 and self.paper.ndim == 1:
+            grays = (GRAYS - self.paper[0]) * self.direction[0]
+            return np.asarray(cv2.LUT(array, _to_bytes(grays, self.depth)), dtype=np.uint8)
         along = cv2.transform(_offset(array, self.paper), self.direction[None])
         return _to_bytes(np.asarray(along, dtype=np.float32), self.depth)
 
@@ -62,6 +85,11 @@ def flatten_alpha(array: Bytes) -> Bytes:
     color = array[:, :, :3] * alpha // 255
     on_white = (color + 255 - alpha).astype(np.uint8)
     return on_white if np.ptp(on_white) >= MIN_CONTRAST else color.astype(np.uint8)
+
+
+def _depth_rank(pixels: int, inked: int) -> int:
+    """Which of the inked pixels, the deepest first and counted from 1, has full ink: the median of the deepest few."""
+    return min(max(4, pixels // 2000), inked) // 2 + 1
 
 
 def _paper(image: Bytes) -> Bytes:

@@ -105,7 +105,8 @@ def _crop(levels: Sequence[Bytes], model: ForegroundModel, ink: Bytes, mask: Byt
         ink = model.foreground(levels[-1 - larger])
     ink = ink[top << larger : (top + height) << larger, left << larger : (left + width) << larger]
     soft = soft[top : top + height, left : left + width]
-    soft = cv2.resize(soft, ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    if larger:
+        soft = cv2.resize(soft, ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return _trim(np.asarray(cv2.multiply(ink, soft), dtype=np.uint8))
 
 
