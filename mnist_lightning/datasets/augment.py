@@ -16,6 +16,8 @@ from mnist_lightning.datasets.raster import (
     SIDE,
     Images,
     apply_to_subsets,
+    dilate,
+    erode,
     random_affine,
     random_subsets,
     uniform_per_image,
@@ -25,6 +27,7 @@ from mnist_lightning.datasets.variants import add_regional_variants
 AFFINE_BOUNDS = {"degrees": 10.0, "stretch": 0.1, "slant": 0.15, "pixels": 1.6}
 ELASTIC_SIGMA = 0.7  # pixels, of each control point's displacement
 CONTROL_POINTS = 5  # along each side, of the displacement field
+KINDS_PER_BATCH = 4  # of corruption
 STRENGTH_LIMITS = {"regional_variants": 1.0, "stroke_width": 0.5, "affine": 2.0, "corruption": 1.0}
 
 
@@ -63,29 +66,38 @@ def deform(images: Images, amount: float = 1.0) -> Images:
     if not amount:
         return images
     theta = random_affine(images, **{name: bound * amount for name, bound in AFFINE_BOUNDS.items()})
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    points = torch.randn(len(images), 2, CONTROL_POINTS, CONTROL_POINTS, device=images.device)
-    weights = _bicubic_weights(images.device)
-    displacement = weights @ points @ weights.T * (ELASTIC_SIGMA * amount / SIDE * 2)  # bicubic interpolation
-    return F.grid_sample(images, grid + displacement.permute(0, 2, 3, 1), align_corners=False)
+    points = torch.randn(len(images), 2, CONTROL_POINTS**2, device=images.device)
+    coefficients = torch.cat([theta, points * (ELASTIC_SIGMA * amount / SIDE * 2)], dim=2)  # (B, 2, 28)
+    grid = (coefficients @ _grid_basis(images.device)).view(len(images), 2, SIDE, SIDE)
+    return F.grid_sample(images, grid.permute(0, 2, 3, 1), align_corners=False)
 
 
 def corrupt(images: Images, share: float = 0.2) -> Images:
-    """Corrupt a random `share` of the images, each by one of CORRUPTIONS."""
-    subsets = random_subsets(len(images), [share / len(CORRUPTIONS)] * len(CORRUPTIONS))
-    return apply_to_subsets(images, CORRUPTIONS, subsets)
+    """Corrupt a random `share` of the images, each by one of CORRUPTIONS.
+
+    A batch meets KINDS_PER_BATCH kinds, drawn anew for each: every kind costs time, even on a few images.
+    """
+    kinds = [CORRUPTIONS[index] for index in torch.randperm(len(CORRUPTIONS))[:KINDS_PER_BATCH].tolist()]
+    return apply_to_subsets(images, kinds, random_subsets(len(images), [share / len(kinds)] * len(kinds)))
 
 
 def _widen(images: Images) -> Images:
-    return images + uniform_per_image(len(images), 0, 0.9, images) * (F.max_pool2d(images, 3, 1, 1) - images)
+    return images + uniform_per_image(len(images), 0, 0.9, images) * (dilate(images) - images)
 
 
 def _thin(images: Images) -> Images:
-    return images + uniform_per_image(len(images), 0, 0.7, images) * (-F.max_pool2d(-images, 3, 1, 1) - images)
+    return images + uniform_per_image(len(images), 0, 0.7, images) * (erode(images) - images)
 
 
 @functools.cache
-def _bicubic_weights(device: torch.device) -> torch.Tensor:
-    """The (28, 5) weights of bicubic interpolation from 5 control points to 28 pixels."""
-    identity = torch.eye(CONTROL_POINTS, device=device)[None, None]
-    return F.interpolate(identity, size=(SIDE, CONTROL_POINTS), mode="bicubic", align_corners=True)[0, 0]
+def _grid_basis(device: torch.device) -> torch.Tensor:
+    """What 3 affine coefficients and 25 control points each add to a sampling grid's coordinates, (28, 784).
+
+    The grid is that of `affine_grid`; between the control points it is interpolated bicubically.
+    """
+    axis = (torch.arange(SIDE, device=device) * 2 + 1) / SIDE - 1
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    affine = torch.stack([columns, rows, torch.ones_like(rows)])
+    identity = torch.eye(CONTROL_POINTS**2, device=device).view(-1, 1, CONTROL_POINTS, CONTROL_POINTS)
+    elastic = F.interpolate(identity, size=(SIDE, SIDE), mode="bicubic", align_corners=True)[:, 0]
+    return torch.cat([affine, elastic]).flatten(1)

@@ -10,7 +10,9 @@ from mnist_lightning.datasets.raster import (
     SIDE,
     Images,
     Step,
+    dilate,
     draw_segments,
+    erode,
     random_affine,
     uniform,
     uniform_per_image,
@@ -116,8 +118,8 @@ def _zigzag(images: Images) -> Images:
 def _outline(images: Images) -> Images:
     """Only the edges of the strokes: just outside, just inside, or a soft edge on both sides, with equal chances."""
     solid = (images > 0.4).float()
-    outer, inner = F.max_pool2d(solid, 3, 1, 1) - solid, solid + F.max_pool2d(-solid, 3, 1, 1)
-    soft = F.max_pool2d(images, 3, 1, 1) + F.max_pool2d(-images, 3, 1, 1)
+    outer, inner = dilate(solid) - solid, solid - erode(solid)
+    soft = dilate(images) - erode(images)
     style = torch.rand(len(images), 1, 1, 1, device=images.device) * 3
     return torch.where(style < 1, outer, torch.where(style < 2, inner, soft)).clamp(0, 1)
 

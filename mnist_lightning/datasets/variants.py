@@ -8,21 +8,27 @@ import torch.nn.functional as F
 
 from mnist_lightning.datasets.raster import SIDE, Images, Step, center_of_mass, draw_segments, uniform
 
+DIGITS_PER_BATCH = 2
+
 
 def add_regional_variants(images: Images, labels: torch.Tensor, amount: float = 1.0) -> Images:
     """Draw regional variants onto random images of their digits; `amount` in [0, 1] scales each variant's share.
 
-    The changed digits are rescaled and centered as MNIST's are.
+    The changed digits are rescaled and centered as MNIST's are. A batch meets the variants of DIGITS_PER_BATCH digits,
+    drawn anew for each, because every kind of stroke costs time, even on a few images.
     """
     if not amount:
         return images
-    chosen = [_choose(labels == digit, amount * share) for digit, (_, share) in REGIONAL_VARIANTS.items()]
+    digits = torch.randperm(len(REGIONAL_VARIANTS))[:DIGITS_PER_BATCH].tolist()
+    kinds = [list(REGIONAL_VARIANTS.items())[index] for index in digits]
+    scale = amount * len(REGIONAL_VARIANTS) / len(kinds)
+    chosen = [_choose(labels == digit, scale * share) for digit, (_, share) in kinds]
     places = torch.cat(chosen)
     if not len(places):
         return images
     shrunk = shrink(images[places])
     parts = torch.split(shrunk, [len(part) for part in chosen])
-    strokes = [draw(part) for part, (draw, _) in zip(parts, REGIONAL_VARIANTS.values(), strict=True)]
+    strokes = [draw(part) for part, (_, (draw, _)) in zip(parts, kinds, strict=True)]
     images = images.clone()
     images[places] = fit_to_mnist_frame(torch.maximum(shrunk, torch.cat(strokes)))
     return images
