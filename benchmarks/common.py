@@ -1,9 +1,12 @@
-"""Options, timing and batched inference that several benchmarks share."""
+"""Options, conditions, timing and batched inference that several benchmarks share."""
 
 import argparse
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,29 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "config": {"default": "config/train.yaml", "help": "the recipe (%(default)s)"},
     "repeats": {"type": int, "default": 51, "help": "measurements of each time (%(default)s)"},
 }
+
+
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")  # hide instruction sets from torch
+PACKAGES = ("torch", "lightning", "onnxruntime", "opencv-python-headless", "pillow", "torchserve")
+
+
+def conditions() -> str:
+    """One line of what a figure depends on: processor, instruction sets, cores, versions."""
+    info = dict(line.split(":", 1) for line in _cpuinfo() if ":" in line)
+    fields = {key.strip(): value.strip() for key, value in info.items()}
+    flags = fields.get("flags", "").split()
+    sets = [name for name in INSTRUCTION_SETS if name in flags]
+    hidden = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
+    versions = [f"{name} {metadata.version(name)}" for name in PACKAGES]
+    processor = fields.get("model name") or platform.processor() or platform.machine()
+    cores = f"{os.cpu_count()} cores"
+    return ", ".join([processor, cores, *sets, *hidden, f"Python {platform.python_version()}", *versions])
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")  # Linux; elsewhere `platform` knows less
+    return path.read_text().split("\n\n")[0].splitlines() if path.is_file() else []
 
 
 def make_parser(doc: str | None, *options: str) -> argparse.ArgumentParser:

@@ -63,7 +63,7 @@ class TrainingLoop:
     def __init__(self, recipe: Recipe, splits: MnistSplits, settings: Settings) -> None:
         torch.manual_seed(recipe.seed)
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-        self.network = DigitNet(recipe.widths).to(memory_format=self.layout)
+        self.network = DigitNet(recipe.widths, padded=recipe.padded).to(memory_format=self.layout)
         self.optimizer = next(iter(recipe.optimizers.values()))(self.network.parameters())
         self.augment = recipe.augmentation if settings.augmented else None
         self.bfloat16 = settings.bfloat16 and bfloat16_is_faster("cpu")
@@ -116,7 +116,7 @@ def trainer_epoch(recipe: Recipe, data: MnistDataModule) -> Callable[[], float]:
 
     def epoch_seconds() -> float:
         clock = TrainingClock()
-        classifier = make_classifier(DigitNet(recipe.widths), recipe, optimizer)
+        classifier = make_classifier(DigitNet(recipe.widths, padded=recipe.padded), recipe, optimizer)
         make_trainer(1, [clock], precision=precision()).fit(classifier, datamodule=data)
         return clock.seconds
 

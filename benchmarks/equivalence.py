@@ -2,9 +2,9 @@
 
     .venv/bin/python -m benchmarks.equivalence ../other-checkout ../other-checkout/model_store/mnist.mar
 
-Each checkout's handler loads the archive's weights and answers MNIST's test digits in five formats, in a process of
-its own and without TorchServe. The code inside the archive is not used, and the weights must be in a format that both
-checkouts read: take the older one's archive. Prints the differences and, last, one line of JSON; the exit code is 1 if
+Each checkout's handler answers MNIST's test digits in five formats, in a process of its own and without TorchServe: the
+other one with the archive as it is, this one with its network exported. The archive must be one that both read: take
+the older one's. Prints the differences and, last, one line of JSON; the exit code is 1 if
 a status, a prediction or a note differs, or a probability by more than the tolerance.
 """
 
@@ -21,9 +21,12 @@ from typing import Any
 
 from benchmarks import handler_answers
 from benchmarks.common import make_parser
-from mnist_lightning.common.constants import WEIGHTS
+from mnist_lightning.common.constants import EXPORTED, WEIGHTS
 from mnist_lightning.common.paths import PACKAGE
 from mnist_lightning.datasets import samples
+from mnist_lightning.models.archive import ArchiveError, load_network
+from mnist_lightning.models.digitnet import save
+from mnist_lightning.packaging.export import to_onnx
 
 PROJECT = PACKAGE.parent
 FORMATS = list(samples.PRESENTATIONS)
@@ -40,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         report = compare(*_both_answers(options))
-    except (EquivalenceError, OSError, KeyError, zipfile.BadZipFile, subprocess.TimeoutExpired) as error:
+    except (EquivalenceError, ArchiveError, OSError, KeyError, zipfile.BadZipFile, subprocess.TimeoutExpired) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for name, value in report.items():
@@ -74,14 +77,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def _both_answers(options: argparse.Namespace) -> list[Sequence[Answer]]:
     with tempfile.TemporaryDirectory(prefix="mnist-equivalence-") as folder:
-        model_dir, pictures = Path(folder, "model"), Path(folder, "pictures")
+        own, other, pictures = (Path(folder, name) for name in ("own", "other", "pictures"))
         with zipfile.ZipFile(options.archive) as archive:
-            archive.extractall(model_dir, [WEIGHTS, "MAR-INF/MANIFEST.json"])
+            archive.extractall(other)
+        export(options.archive, own)
         pictures.mkdir()
         digits = samples.presented_digits(options.data, FORMATS, -(-options.pictures // len(FORMATS)))
         for index, sample in enumerate(digits[: options.pictures]):
             (pictures / f"{index:06}").write_bytes(sample.content)
-        return [answers(checkout.resolve(), model_dir, pictures) for checkout in (PROJECT, options.checkout)]
+        return [answers(PROJECT, own, pictures), answers(options.checkout.resolve(), other, pictures)]
+
+
+def export(archive: Path, folder: Path) -> None:
+    """Write an archive's network into a folder, in the form that this checkout's handler loads."""
+    network = load_network(archive)
+    (folder / "MAR-INF").mkdir(parents=True)
+    save(network, folder / WEIGHTS)
+    (folder / EXPORTED).write_bytes(to_onnx(network, (folder / WEIGHTS).read_bytes()))
+    (folder / "MAR-INF" / "MANIFEST.json").write_text(json.dumps({"model": {"serializedFile": EXPORTED}}))
 
 
 def answers(checkout: Path, model_dir: Path, pictures: Path) -> Sequence[Answer]:

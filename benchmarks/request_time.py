@@ -20,7 +20,8 @@ import torch
 from ts.context import Context
 from ts.protocol import otf_message_handler
 
-from benchmarks.common import make_parser, median_seconds
+from benchmarks.common import conditions, make_parser, median_seconds
+from benchmarks.peers.predictor import Predictor
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.datasets import samples
 from mnist_lightning.inference import prediction
@@ -40,6 +41,7 @@ def main() -> int:
     options = make_parser(__doc__, "store", "data", "repeats").parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    print(conditions() + "\n")
     report = {f"{kind}, batch of {size}": measure_steps(kind, size, options) for kind, size in COLUMNS}
     print(f"{'microseconds per request':34}" + "".join(f"{name:>22}" for name in report))
     for step in next(iter(report.values())):
@@ -57,8 +59,8 @@ def measure_steps(kind: str, size: int, options: argparse.Namespace) -> dict[str
     batch = np.stack([one.image for one in normalized])
     images = torch.from_numpy(batch).unsqueeze(1)
     network = archive.load_network(options.store / ARCHIVE)
-    optimized = network.optimized_for_inference()
-    predicted = prediction.predict(optimized, batch, size)
+    session = Predictor(options.store / ARCHIVE).session
+    predicted = prediction.predict(session, batch, size)
 
     def format_answers() -> list[bytes]:
         answers = prediction.format_answers(*predicted, network.threshold, normalized)
@@ -71,9 +73,8 @@ def measure_steps(kind: str, size: int, options: argparse.Namespace) -> dict[str
         "decode": lambda: [decode(body) for body in bodies],
         "normalize": lambda: [normalize_with_count(array) for array in pixels],
         "protocol, decode and normalize": lambda: [parse_request({"body": body}, HEADERS) for body in bodies],
-        "network, as trained": lambda: network(images),
-        "network": lambda: optimized(images),
-        "network and OOD head": lambda: optimized.predict_with_ood(images),
+        "network, PyTorch": lambda: network.predict_with_ood(images),
+        "network": lambda: prediction.predict(session, batch, size),
         "answer as JSON": format_answers,
         "framing": response_writer(format_answers()),
     }

@@ -72,7 +72,7 @@ def train_recipe(recipe: Recipe, _: int, *, optimizer: str) -> LearningCurve:
     data = make_data_module(recipe, replace(splits, validation=splits.test), recipe.seed)
     clock = TrainingClock()
     trainer = make_trainer(recipe.epochs, [clock, make_ema(recipe, data)], precision=precision())
-    trainer.fit(make_classifier(DigitNet(recipe.widths), recipe, optimizer), datamodule=data)
+    trainer.fit(make_classifier(DigitNet(recipe.widths, padded=recipe.padded), recipe, optimizer), datamodule=data)
     return clock.curve
 
 

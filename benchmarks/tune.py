@@ -93,7 +93,9 @@ def objective(trial: optuna.Trial, optimizer: str, recipe: Recipe, splits: Mnist
     fixed = recipe.optimizers[optimizer].keywords  # type: ignore[attr-defined]  # jsonargparse makes a partial
     arguments = {**fixed, "lr": lr, **optimizer_arguments(space.name, value)}
     classifier = DigitClassifier(
-        DigitNet(recipe.widths), lambda weights: getattr(torch.optim, optimizer)(weights, **arguments), Schedule(warmup)
+        DigitNet(recipe.widths, padded=recipe.padded),
+        lambda weights: getattr(torch.optim, optimizer)(weights, **arguments),
+        Schedule(warmup),
     )
     data = make_data_module(recipe, splits, recipe.seed)
     trainer = make_trainer(recipe.epochs, [TrainingClock(), make_ema(recipe, data)], precision=precision())

@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
@@ -35,13 +36,13 @@ class DigitHandler:
     """Classifies pictures of digits. An invalid request gets its own 4xx; the others of its batch get their answers."""
 
     def initialize(self, context: Any) -> None:
-        """Load the network from the archive's folder and warm it up, so that the first client does not wait."""
+        """Load the model from the archive's folder and warm it up, so that the first client does not wait."""
         logging.getLogger().setLevel(logging.WARNING)  # the worker logs several lines a request otherwise
         torchserve_patches.apply_patches()
         timeout.install_handler()
-        weights = Path(context.system_properties["model_dir"], context.manifest["model"]["serializedFile"])
+        exported = Path(context.system_properties["model_dir"], context.manifest["model"]["serializedFile"])
         self.metrics = MetricsBuffer(getattr(context, "metrics", None))
-        self.reloader = FileReloader(weights, load_model)
+        self.reloader = FileReloader(exported, partial(load_model, folder=exported.parent))
         self._switch_model()
         gc.collect()
         gc.freeze()  # what is loaded stays; collecting through it again would delay a request
@@ -73,7 +74,7 @@ class DigitHandler:
 
     def inference(self, images: Images) -> tuple[Images, Images]:
         """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities of the digits, (B,) of showing a digit."""
-        return prediction.predict(self.model.optimized, images, MAX_BATCH)
+        return prediction.predict(self.model.session, images, MAX_BATCH)
 
     def postprocess(self, request: Request | Exception, answers: Iterator[Answer], context: Any, index: int) -> bytes:
         """The body of one response, built from the next of the batch's `answers`; sets its status and Content-Type."""
@@ -96,14 +97,16 @@ class DigitHandler:
 
     def explain(self, images: list[Images], answers: list[Answer]) -> list[Answer]:
         """The answers, each with `seen`, the model's input in 0..255, and `explanation`, 28 rows of 28 each."""
+        torchserve_patches.use_torch()
         try:
             from mnist_lightning.inference.attribution import MAX_PICTURES, attribute
         except ImportError as error:
-            raise UnexplainedError(f"this server cannot explain answers: {error}; pip install captum") from error
+            message = f"this server cannot explain answers: {error}; pip install captum torch"
+            raise UnexplainedError(message) from error
         if len(images) > MAX_PICTURES:
             raise TooManyPicturesError(f"{len(images)} pictures; the limit for explanations is {MAX_PICTURES}")
         inputs = np.stack(images)
-        contributions = attribute(self.model.network, inputs, np.array([answer["prediction"] for answer in answers]))
+        contributions = attribute(self.model.weights, inputs, np.array([answer["prediction"] for answer in answers]))
         pixels = (inputs * 255).round().astype(np.int64).tolist()
         rows = contributions.astype(np.float64).round(4).tolist()
         return [

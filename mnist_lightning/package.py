@@ -4,6 +4,7 @@ python -m mnist_lightning.package                     # the champion
 python -m mnist_lightning.package --run RUN_ID
 python -m mnist_lightning.package --comparison NAME   # promote the best run of a shared comparison
 python -m mnist_lightning.package --parts build       # also copy the archive's content to build/
+python -m mnist_lightning.package --export onnx       # also write model_store/mnist.onnx, for other runtimes
 """
 
 import argparse
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 from mnist_lightning.packaging import promotion
-from mnist_lightning.packaging.archiver import PackagingError
+from mnist_lightning.packaging.archiver import PackagingError, copy_model
 from mnist_lightning.tracking import registry, runs
 from mnist_lightning.tracking.runs import TrackingError
 from mnist_lightning.training.recipe_yaml import RecipeError
@@ -26,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
             promotion.promote_shared(options.comparison, options.store, options.parts)
         else:
             print(promotion.archive_run(options.run or registry.champion(), options.store, options.parts))
+        if options.export:
+            print(copy_model(options.store))
     except (TrackingError, PackagingError, RecipeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -41,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--comparison", metavar="NAME", help="first make the best run of this comparison the champion")
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="folder of the archive (%(default)s)")
     parser.add_argument("--parts", type=Path, metavar="DIR", help="also copy the archive's content to DIR")
+    parser.add_argument(
+        "--export", choices=["onnx"], help="also write the model alone, as mnist.onnx beside the archive"
+    )
     return parser
 
 

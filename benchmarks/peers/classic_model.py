@@ -9,4 +9,5 @@ class ClassicNet(DigitNet):
     """The classifier of the archive that the environment names, without its out-of-distribution head."""
 
     def __init__(self) -> None:
-        super().__init__(archive.load_network(default_archive()).widths)
+        network = archive.load_network(default_archive())
+        super().__init__(network.widths, padded=network.padded)

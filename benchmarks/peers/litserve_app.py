@@ -8,9 +8,8 @@ import sys
 from collections.abc import Sequence
 
 import litserve  # type: ignore[import-not-found]
-import torch
 
-from benchmarks.peers.predictor import Answer, Predictor, stack_images
+from benchmarks.peers.predictor import Answer, Predictor
 from mnist_lightning.common.constants import LOOPBACK
 from mnist_lightning.preprocessing.normalize import Floats, from_bytes
 
@@ -26,12 +25,12 @@ class DigitAPI(litserve.LitAPI):  # type: ignore[misc]
         """A request -> (28, 28)."""
         return from_bytes(base64.b64decode(request["image"]))
 
-    def batch(self, inputs: Sequence[Floats]) -> torch.Tensor:
-        """B images (28, 28) -> (B, 1, 28, 28)."""
-        return stack_images(inputs)
+    def batch(self, inputs: Sequence[Floats]) -> Sequence[Floats]:
+        """B images (28, 28), as they are."""
+        return inputs
 
-    def predict(self, x: torch.Tensor) -> list[Answer]:
-        """(B, 1, 28, 28) -> B answers."""
+    def predict(self, x: Sequence[Floats]) -> list[Answer]:
+        """B images (28, 28) -> B answers."""
         return self.predictor.predict(x)
 
     def unbatch(self, output: list[Answer]) -> list[Answer]:

@@ -1,13 +1,15 @@
-"""Predictions with an archive's network, for servers other than this project's."""
+"""Predictions with an archive's exported model, for servers other than this project's."""
 
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from mnist_lightning.models import archive
+from mnist_lightning.common.constants import EXPORTED
+from mnist_lightning.inference import prediction
+from mnist_lightning.inference.loader import MAX_BATCH, load_session
 from mnist_lightning.preprocessing.normalize import Floats, from_bytes
 
 ARCHIVE_VARIABLE = "MNIST_ARCHIVE"  # environment variable with the path of mnist.mar
@@ -15,23 +17,23 @@ Answer = dict[str, object]
 
 
 class Predictor:
-    """The network of an archive.
+    """The exported model of an archive, in the engine that this project's server uses.
 
     Args:
         path: the archive; by default that of the environment variable ARCHIVE_VARIABLE.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.network = archive.load_network(path or default_archive()).optimized_for_inference()
+        with zipfile.ZipFile(path or default_archive()) as archive:
+            self.session = load_session(archive.read(EXPORTED))
 
     def predict_files(self, contents: Sequence[bytes]) -> list[Answer]:
         """Answer picture files. Raises BadPictureError."""
-        return self.predict(stack_images([from_bytes(content) for content in contents]))
+        return self.predict([from_bytes(content) for content in contents])
 
-    @torch.inference_mode()
-    def predict(self, images: torch.Tensor) -> list[Answer]:
-        """Answer images (B, 1, 28, 28) in [0, 1]."""
-        return format_answers(self.network(images))
+    def predict(self, images: Sequence[Floats]) -> list[Answer]:
+        """Answer images (28, 28) in [0, 1]."""
+        return format_answers(prediction.predict(self.session, np.stack(images), MAX_BATCH)[0])
 
 
 def default_archive() -> Path:
@@ -39,12 +41,7 @@ def default_archive() -> Path:
     return Path(os.environ[ARCHIVE_VARIABLE])
 
 
-def stack_images(images: Sequence[Floats]) -> torch.Tensor:
-    """B images (28, 28) -> (B, 1, 28, 28)."""
-    return torch.from_numpy(np.stack(images)).unsqueeze(1)
-
-
-def format_answers(logits: torch.Tensor) -> list[Answer]:
-    """Logits (B, 10) -> answers with the fields of this project's API."""
-    rows = [[round(probability, 6) for probability in row] for row in logits.softmax(dim=1).tolist()]
+def format_answers(probabilities: Floats) -> list[Answer]:
+    """Probabilities (B, 10) -> answers with the fields of this project's API."""
+    rows = probabilities.astype(np.float64).round(6).tolist()
     return [{"prediction": row.index(max(row)), "confidence": max(row), "probabilities": row} for row in rows]

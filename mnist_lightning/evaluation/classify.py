@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from mnist_lightning import client
 from mnist_lightning.inference import prediction
@@ -67,6 +68,8 @@ def _normalize(picture: bytes) -> NormalizedImage | Unanswered:
 def _predict(network: DigitNet, images: Sequence[NormalizedImage]) -> list[Answer]:
     if not images:
         return []
-    batch = np.stack([image.image for image in images])  # (B, 28, 28)
-    probabilities, is_digit = prediction.predict(network, batch, max_batch=len(images))
+    batch = torch.from_numpy(np.stack([image.image for image in images])).unsqueeze(1)  # (B, 1, 28, 28)
+    with torch.inference_mode():
+        logits, log_odds = network.predict_with_ood(batch)
+    probabilities, is_digit = logits.softmax(dim=1).numpy(), log_odds.sigmoid().numpy()
     return prediction.format_answers(probabilities, is_digit, network.threshold, images)

@@ -1,22 +1,27 @@
 """Which pixels support an answer, by integrated gradients. Imported on demand, because Captum is large."""
 
+import functools
+
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients
 from numpy.typing import NDArray
 
-from mnist_lightning.models.digitnet import DigitNet
+from mnist_lightning.models import digitnet
 
 STEPS = 50  # from a black image to the given one
 MAX_PICTURES = 8  # of one request: each costs fifty times as much as its prediction
 MAX_BATCH = 64  # interpolated images in memory at a time
 
 
-def attribute(network: DigitNet, images: NDArray[np.float32], digits: NDArray[np.int64]) -> NDArray[np.float32]:
+_network = functools.lru_cache(maxsize=1)(digitnet.load)
+
+
+def attribute(weights: bytes, images: NDArray[np.float32], digits: NDArray[np.int64]) -> NDArray[np.float32]:
     """The contribution of each pixel to the logit of the predicted digit.
 
     Args:
-        network: the classifier.
+        weights: the content of the file with the classifier's weights.
         images: (B, 28, 28) floats in [0, 1].
         digits: (B,) the predicted digits.
 
@@ -26,7 +31,7 @@ def attribute(network: DigitNet, images: NDArray[np.float32], digits: NDArray[np
         Deep Networks" (2017).
     """
     batch = torch.from_numpy(images).unsqueeze(1)  # (B, 1, 28, 28)
-    contributions = IntegratedGradients(network).attribute(
+    contributions = IntegratedGradients(_network(weights)).attribute(
         batch, target=torch.from_numpy(digits), n_steps=STEPS, internal_batch_size=MAX_BATCH
     )
     result: NDArray[np.float32] = contributions.squeeze(1).detach().float().numpy()

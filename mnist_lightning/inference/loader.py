@@ -1,30 +1,47 @@
-"""Build a model that is ready to answer. In a module of its own, because a handler's file may define only one class."""
+"""Load the model that is served. In a module of its own, because a handler's file may define only one class."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
+from mnist_lightning.common.constants import THRESHOLD_PROPERTY, WEIGHTS, WEIGHTS_PROPERTY
 from mnist_lightning.common.digests import short_digest
 from mnist_lightning.inference.prediction import predict
-from mnist_lightning.models.digitnet import DigitNet, load
 
-MAX_BATCH = 32  # model-config.yaml's batchSize; larger batches would compile kernels of their own, which stay in memory
+MAX_BATCH = 32  # model-config.yaml's batchSize; larger batches would need more memory, which stays allocated
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network, its copy optimized for inference, its rejection threshold, and a short digest of its weights."""
+    """An exported model, its rejection threshold, and the file of weights that it was exported from."""
 
-    network: DigitNet
-    optimized: DigitNet
-    threshold: float  # DigitNet.threshold, computed once
-    digest: str
+    session: onnxruntime.InferenceSession
+    threshold: float
+    weights: bytes
+    digest: str  # of the weights
 
 
-def load_model(content: bytes) -> Model:
-    """Build a model and warm it up: the first batch of each size takes ten times as long as the next."""
-    network = load(content)
-    model = Model(network, network.optimized_for_inference(), network.threshold, short_digest(content))
-    for size in range(1, MAX_BATCH + 1):
-        predict(model.optimized, np.zeros((size, 28, 28), dtype=np.float32), MAX_BATCH)
-    return model
+def load_session(content: bytes) -> onnxruntime.InferenceSession:
+    """Load an exported model with one thread, because the workers share the cores. Raises RuntimeError."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # a damaged file raises errors of many types, none of which is exported
+        raise RuntimeError(f"the exported model is damaged: {error}") from error
+
+
+def load_model(content: bytes, folder: Path) -> Model:
+    """Load an exported model and the weights beside it in `folder`. Raises RuntimeError if they do not match."""
+    session = load_session(content)
+    properties = session.get_modelmeta().custom_metadata_map
+    weights = (folder / WEIGHTS).read_bytes()
+    digest = short_digest(weights)
+    if digest != properties.get(WEIGHTS_PROPERTY):
+        raise RuntimeError(f"the exported model does not belong to the {WEIGHTS} beside it")
+    for size in (1, MAX_BATCH):  # the first call allocates memory
+        predict(session, np.zeros((size, 28, 28), dtype=np.float32), MAX_BATCH)
+    return Model(session, float(properties[THRESHOLD_PROPERTY]), weights, digest)

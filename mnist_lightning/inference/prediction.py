@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
+import onnxruntime
 
-from mnist_lightning.models.digitnet import DigitNet
+from mnist_lightning.common.constants import IMAGE_INPUT, IS_DIGIT_OUTPUT, PROBABILITIES_OUTPUT
 from mnist_lightning.preprocessing.normalize import Floats, NormalizedImage
 
 NOT_A_DIGIT = "this does not look like a digit"
@@ -14,16 +14,15 @@ SEVERAL_DIGITS = "I see {} digits; send one"
 Answer = Mapping[str, Any]  # prediction, confidence, probabilities, is_digit; note if the picture is rejected
 
 
-@torch.inference_mode()
-def predict(network: DigitNet, images: Floats, max_batch: int) -> tuple[Floats, Floats]:
-    """Classify images (B, 28, 28) in [0, 1], at most `max_batch` at once.
+def predict(session: onnxruntime.InferenceSession, images: Floats, max_batch: int) -> tuple[Floats, Floats]:
+    """Classify images (B, 28, 28) in [0, 1] with an exported model, at most `max_batch` at once.
 
     Returns the probabilities of the ten digits (B, 10), and the probability of showing a digit (B,).
     """
-    batch = torch.from_numpy(images).unsqueeze(1)
-    parts = [network.predict_with_ood(part) for part in torch.split(batch, max_batch)]
-    logits, odds = (torch.cat(part) for part in zip(*parts, strict=True))
-    return logits.softmax(dim=1).numpy(), odds.sigmoid().numpy()
+    names = [PROBABILITIES_OUTPUT, IS_DIGIT_OUTPUT]
+    batches = [images[first : first + max_batch, None] for first in range(0, len(images), max_batch)]
+    probabilities, is_digit = zip(*(session.run(names, {IMAGE_INPUT: batch}) for batch in batches), strict=True)
+    return np.concatenate(probabilities), np.concatenate(is_digit)
 
 
 def format_answers(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Protocol
 
 Item = dict[str, Any]
@@ -48,6 +49,13 @@ class BufferedReader:
             parts.append(part)
             size += len(part)
         self.data, self.start = b"".join(parts), 0
+
+
+def use_torch() -> None:
+    """Make `import torch` import torch itself, where `serve` has put a stub in its place."""
+    if getattr(sys.modules.get("torch"), "IS_STUB", False):
+        stub = sys.modules.pop("torch")
+        sys.path.remove(str(Path(str(stub.__file__)).parent))
 
 
 _readers: dict[Connection, BufferedReader] = {}

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mnist_lightning.models.ood import OODHead
 
@@ -34,6 +33,8 @@ class Architecture:
     """Channels after each 3×3 convolution, two or more."""
     ood_hidden: int = 0
     """Hidden units of the out-of-distribution head; 0 if there is none."""
+    padded: bool = True
+    """Whether all convolutions pad their input, as in files that do not say; otherwise only the middle ones do."""
 
 
 class DigitNet(nn.Module):
@@ -41,27 +42,33 @@ class DigitNet(nn.Module):
 
     Work at 28×28 dominates the cost on a CPU, so the picture is first folded to four channels of 14×14 (no pixel is
     lost), and the pools come before normalization and activation, which then process a quarter of the pixels.
-    LeakyReLU is faster than ReLU in the backward pass.
+    LeakyReLU is faster than ReLU in the backward pass. The first two convolutions have no padding, because the border
+    of MNIST's pictures is blank: 14×14, 12×12, 10×10, pooled to 5×5. The last one reduces 5×5 to 3×3.
 
     Args:
-        widths: channels after each 3×3 convolution, at least two; a pool follows the second and the last.
+        widths: channels after each 3×3 convolution, at least two.
+        padded: pad the input of every convolution, and pool after the second and the last one, as networks that were
+            trained with releases up to 0.1 do.
     """
 
-    def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
+    def __init__(self, widths: Sequence[int] = WIDTHS, *, padded: bool = False) -> None:
         super().__init__()
-        self.widths = tuple(widths)
+        self.widths, self.padded = tuple(widths), padded
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]  # (B, 4, 14, 14)
+        last = len(self.widths) - 1
         for place, (inputs, outputs) in enumerate(pairwise((4, *widths))):
-            layers += _block(inputs, outputs, pool=place in (1, len(widths) - 1))
+            pads = padded or place not in (0, 1, last)
+            layers += _block(inputs, outputs, padding=int(pads), pool=place == 1 or (padded and place == last))
         self.features = nn.Sequential(*layers)  # (B, widths[-1], 3, 3)
-        side = 3 if len(widths) > 2 else 7
+        side = 3 if len(widths) > 2 else 7 if padded else 5
         self.head = nn.Linear(widths[-1] * side * side, 10)
         self.ood_head: OODHead | None = None  # fitted after the classifier, by training.ood
 
     @property
     def architecture(self) -> Architecture:
         """The architecture to store beside the weights."""
-        return Architecture(self.widths, self.ood_head.hidden.out_features if self.ood_head is not None else 0)
+        hidden = self.ood_head.hidden.out_features if self.ood_head is not None else 0
+        return Architecture(self.widths, hidden, self.padded)
 
     @classmethod
     def from_state_dict(cls, weights: Weights, architecture: Architecture | None = None) -> "DigitNet":
@@ -73,27 +80,11 @@ class DigitNet(nn.Module):
         if architecture is None:
             weights = {_current_key(name): value for name, value in weights.items()}
             architecture = _architecture_of(weights)
-        network = cls(architecture.widths)
+        network = cls(architecture.widths, padded=architecture.padded)
         if architecture.ood_hidden:
             network.ood_head = OODHead(network.head.in_features, architecture.ood_hidden)
         network.load_state_dict(weights, strict=True)
         return network.eval()
-
-    def optimized_for_inference(self) -> "DigitNet":
-        """A copy that answers faster: batch normalization folded into the convolution before it, bfloat16 if faster.
-
-        Where a pool lies between the two, both stay: a maximum does not commute with a negative factor.
-        """
-        network = copy.deepcopy(self).eval()
-        layers: list[nn.Module] = []
-        for layer in network.features:
-            if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.Conv2d):
-                layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
-            else:
-                layers.append(layer)
-        network.features = nn.Sequential(*layers)
-        network.features.to(torch.bfloat16 if bfloat16_is_faster(self.head.weight.device.type) else torch.float32)
-        return network.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits of the ten digits, (B, 10)."""
@@ -102,9 +93,8 @@ class DigitNet(nn.Module):
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """The features that the logits are computed from, (B, head.in_features)."""
-        first = next(self.features.parameters())
-        features: torch.Tensor = self.features(images.to(first.dtype)).flatten(1)
-        return features.to(self.head.weight.dtype)
+        features: torch.Tensor = self.features(images).flatten(1)
+        return features
 
     def predict_with_ood(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The logits that `forward` returns, (B, 10), and log-odds (B,) that each picture shows a digit.
@@ -208,7 +198,7 @@ def _architecture_of(weights: Weights) -> Architecture:
     return Architecture(widths, 0 if hidden is None else len(hidden))
 
 
-def _block(inputs: int, outputs: int, *, pool: bool = False) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
+def _block(inputs: int, outputs: int, *, padding: int, pool: bool) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=padding, bias=False)
     pooling: list[nn.Module] = [nn.MaxPool2d(2)] if pool else []
     return [convolution, *pooling, nn.BatchNorm2d(outputs), nn.LeakyReLU(inplace=True)]

@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
-from mnist_lightning.common.constants import ARCHIVE, WEIGHTS
+from mnist_lightning.common.constants import ARCHIVE, EXPORTED, WEIGHTS
+from mnist_lightning.common.files import write_atomic
 from mnist_lightning.common.paths import PACKAGE, resource
 from mnist_lightning.models.digitnet import DigitNet, save
+from mnist_lightning.packaging.export import ExportError, to_onnx
 
 MODEL_NAME = "mnist"
 ARCHIVED_PACKAGES = ("common", "preprocessing", "models", "inference")
@@ -22,7 +25,8 @@ class PackagingError(RuntimeError):
 
 
 def build(network: DigitNet, folder: Path) -> Path:
-    """Build the archive of a network with calibrated logits in an empty folder; the path of the .mar.
+    """Build the archive of a network in an empty folder; the path of the .mar. The network has calibrated logits and an
+    out-of-distribution head.
 
     Its content stays in ``folder / "parts"``. Raises PackagingError.
     """
@@ -30,6 +34,10 @@ def build(network: DigitNet, folder: Path) -> Path:
     code = parts / "code" / "mnist_lightning"
     code.mkdir(parents=True)
     save(network, parts / WEIGHTS)
+    try:
+        (parts / EXPORTED).write_bytes(to_onnx(network, (parts / WEIGHTS).read_bytes()))
+    except ExportError as error:
+        raise PackagingError(str(error)) from error
     shutil.copy(PACKAGE / "__init__.py", code)
     for name in ARCHIVED_PACKAGES:
         shutil.copytree(PACKAGE / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -38,13 +46,20 @@ def build(network: DigitNet, folder: Path) -> Path:
     return _run_archiver(parts, folder)
 
 
+def copy_model(store: Path) -> Path:
+    """Copy the exported model out of the archive in a model store, to a file beside it; the path of that file."""
+    with zipfile.ZipFile(store / ARCHIVE) as archive:
+        write_atomic(store / EXPORTED, archive.read(EXPORTED))
+    return store / EXPORTED
+
+
 def _run_archiver(parts: Path, folder: Path) -> Path:
     command = [
         *(sys.executable, "-m", "model_archiver.model_packaging"),
         *("--model-name", MODEL_NAME, "--version", "1.0"),
-        *("--serialized-file", str(parts / WEIGHTS)),
+        *("--serialized-file", str(parts / EXPORTED)),
         *("--handler", str(parts / "digit_handler.py")),
-        *("--extra-files", str(parts / "code")),
+        *("--extra-files", f"{parts / 'code'},{parts / WEIGHTS}"),
         *("--config-file", str(parts / "model-config.yaml")),
         *("--export-path", str(folder), "--force"),
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from mnist_lightning.common.constants import LOOPBACK
+from mnist_lightning.common.constants import EXPORTED, LOOPBACK
 from mnist_lightning.common.paths import resource
 from mnist_lightning.serving import resources
 
@@ -15,6 +15,7 @@ GRPC_OFFSETS = {"grpc_inference": -1010, "grpc_management": -1009}
 MODEL_CONFIG = "model-config.yaml"  # inside the archive
 # The keys of model-config.yaml that a profile replaces: batches as the archive says, or each request by itself.
 PROFILES: dict[str, dict[str, int]] = {"throughput": {}, "latency": {"batchSize": 1}}
+BATCHING = {"continuousBatching": True}  # selects frontend/ContinuousBatching.java
 DEFAULT_PROFILE = "throughput"
 
 
@@ -31,10 +32,16 @@ def build_model_store(archive: Path, folder: Path, workers: int | None, profile:
         for item in original.infolist():
             content = original.read(item)
             if item.filename == MODEL_CONFIG:
-                overrides = {"minWorkers": count, "maxWorkers": count, **PROFILES[profile]}
+                overrides = {"minWorkers": count, "maxWorkers": count, **BATCHING, **PROFILES[profile]}
                 content = yaml.safe_dump({**yaml.safe_load(content), **overrides}).encode()
             copy.writestr(item, content)
     return store
+
+
+def has_exported_model(archive: Path) -> bool:
+    """Whether an archive holds a model for ONNX Runtime; those of releases up to 0.1 hold weights for torch only."""
+    with zipfile.ZipFile(archive) as file:
+        return EXPORTED in file.namelist()
 
 
 def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, **settings: object) -> Path:

@@ -10,15 +10,16 @@ from pathlib import Path
 import requests
 
 from mnist_lightning.common import tokens
-from mnist_lightning.common.constants import LOOPBACK, WEIGHTS
+from mnist_lightning.common.constants import EXPORTED, LOOPBACK, WEIGHTS
 from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.config import MODEL_CONFIG, OFFSETS
 from mnist_lightning.serving.health import is_ready
 
-# Differ between archives of the same code: the weights, the build's date, and the configuration that `serve` adapts.
-REPLACEABLE = frozenset({WEIGHTS, "MAR-INF/MANIFEST.json", MODEL_CONFIG})
+# Differ between archives of the same code: the model and its weights, the build's date, and the configuration that
+# `serve` adapts.
+REPLACEABLE = frozenset({EXPORTED, WEIGHTS, "MAR-INF/MANIFEST.json", MODEL_CONFIG})
 RELOAD_TIMEOUT = 30.0  # seconds
 
 
@@ -56,11 +57,13 @@ class ReloadHandler:
 
 def model_dir(server_folder: Path) -> Path:
     """Return the folder in a server's temporary folder into which TorchServe has unpacked the archive."""
-    return next(server_folder.glob(f"models/*/{WEIGHTS}")).parent
+    return next(server_folder.glob(f"models/*/{EXPORTED}")).parent
 
 
 def replace_weights(archive: Path, target: Path) -> None:
-    """Replace the weights in TorchServe's folder `target` by those of `archive`, in one step; the workers watch them.
+    """Replace the model in TorchServe's folder `target` by that of `archive`, and its weights before it.
+
+    The workers watch the model, and load it with the weights.
 
     Raises ReloadError if the archive is missing or damaged, or if its code differs from the code that the server runs.
     """
@@ -69,10 +72,11 @@ def replace_weights(archive: Path, target: Path) -> None:
             for name in set(new.namelist()) - REPLACEABLE:
                 if not name.endswith("/") and _content(target / name) != new.read(name):
                     raise ReloadError(f"{archive} has a different {name} than the server runs; restart the server")
-            weights = new.read(WEIGHTS)
+            weights, model = new.read(WEIGHTS), new.read(EXPORTED)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise ReloadError(f"{archive} is missing or damaged: {error}") from error
     write_atomic(target / WEIGHTS, weights)
+    write_atomic(target / EXPORTED, model)
 
 
 def request_reload(archive: Path, port: int, token_file: Path | None = None, timeout: float = RELOAD_TIMEOUT) -> str:

@@ -19,7 +19,14 @@ from pathlib import Path
 from mnist_lightning.common import tokens
 from mnist_lightning.common.constants import ARCHIVE, LOOPBACK
 from mnist_lightning.common.paths import resource
-from mnist_lightning.serving.config import DEFAULT_PROFILE, GRPC_OFFSETS, OFFSETS, build_model_store, write_config
+from mnist_lightning.serving.config import (
+    DEFAULT_PROFILE,
+    GRPC_OFFSETS,
+    OFFSETS,
+    build_model_store,
+    has_exported_model,
+    write_config,
+)
 from mnist_lightning.serving.health import WorkerRestarts, is_ready
 
 DEFAULT_PORT = 8080
@@ -27,6 +34,7 @@ MIN_JAVA_VERSION = 17
 START_TIMEOUT, DRAIN_TIMEOUT, STOP_TIMEOUT = 120.0, 3.0, 4.0  # seconds
 # The only variables that Java and the workers inherit, so that no secret reaches them.
 FORWARDED_ENV = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
+TORCH_STUB = Path(__file__).parent / "torch_stub"
 MAX_SOCKET_PATH = 103  # bytes in the path of a Unix socket on macOS; Linux allows 107
 TOKEN_PROPERTY = "mnist.token.file"  # noqa: S105 - the system property that frontend/Token.java reads
 
@@ -85,7 +93,7 @@ def running(
         process = subprocess.Popen(
             _command(folder, write_config(folder, own_store, port, host, **settings), token_file),
             cwd=folder,
-            env=environment(folder),
+            env=environment(folder, needs_torch=not has_exported_model(archive)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # start-up messages only; warnings and errors go to stderr
             start_new_session=True,  # a Ctrl-C on the terminal reaches only this process, which then stops TorchServe
@@ -174,13 +182,17 @@ def java_version(home: Path) -> int:
     return int(found.group(1)) if found else 0
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of Java and its workers, which write to `folder` alone."""
+def environment(folder: Path, *, needs_torch: bool) -> dict[str, str]:
+    """Return the environment of Java and its workers, which write to `folder` alone.
+
+    Workers that do not need torch get a stub in its place, because TorchServe's worker imports it in any case.
+    """
     kept = {name: os.environ[name] for name in FORWARDED_ENV if name in os.environ}
     path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
     folders = dict.fromkeys(("LOG_LOCATION", "METRICS_LOCATION", "TMPDIR"), str(folder))
     # One thread per worker: the network is too small to be split, and workers would compete for the cores.
-    return {**kept, **folders, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    fixed = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return {**kept, **folders, **fixed, **({} if needs_torch else {"PYTHONPATH": str(TORCH_STUB)})}
 
 
 def _check_socket_path(folder: Path) -> None:

@@ -39,6 +39,8 @@ class Recipe:
     """Fraction of the epochs, the last ones, with only half of the affine augmentation, in [0, 1)."""
     widths: list[PositiveInt] = field(default_factory=lambda: list(WIDTHS))
     """Channels after each of the network's convolutions, two or more."""
+    padded: bool = False
+    """Pad the input of every convolution, as releases up to 0.1 did; four to six times the work."""
     epochs: PositiveInt = 10
     """Passes over the training images."""
     batch_size: PositiveInt = 256

@@ -38,7 +38,17 @@ IRRELEVANT_WARNINGS = (
     ".*is not empty",
 )
 RECIPE_PARAMETERS = (
-    *("widths", "epochs", "finetune_fraction", "batch_size", "label_smoothing", "ema_window", "outliers", "limit"),
+    *(
+        "widths",
+        "padded",
+        "epochs",
+        "finetune_fraction",
+        "batch_size",
+        "label_smoothing",
+        "ema_window",
+        "outliers",
+        "limit",
+    ),
 )
 
 
@@ -79,7 +89,7 @@ def fit(
 ) -> FitResult:
     """Train one optimizer with one seed; with several processes, each of them calls this function."""
     L.seed_everything(seed, verbose=False)  # all optimizers start from the same weights
-    network = DigitNet(recipe.widths)
+    network = DigitNet(recipe.widths, padded=recipe.padded)
     classifier = make_classifier(network, recipe, optimizer)
     data = make_data_module(recipe, splits, seed)
     best = ModelCheckpoint(folder, "best", monitor=names.VALIDATION_LOSS, mode="min", enable_version_counter=False)

@@ -48,10 +48,10 @@ def fit(network: DigitNet, data: OODDataset, seed: int, config: OODConfig = DEFA
         config: hyperparameters.
     """
     generator = torch.Generator().manual_seed(seed)
-    served = network.optimized_for_inference()
-    digits, outliers = _features(served, data.train_digits), _features(served, data.train_outliers)
-    held_out_digits = _features(served, data.held_out_digits)
-    held_out_outliers = _features(served, data.held_out_outliers)
+    network.eval()
+    digits, outliers = _features(network, data.train_digits), _features(network, data.train_outliers)
+    held_out_digits = _features(network, data.held_out_digits)
+    held_out_outliers = _features(network, data.held_out_outliers)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = OODHead(network.head.in_features, config.hidden_units)

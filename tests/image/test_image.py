@@ -1,6 +1,6 @@
 """The image, built by `make image` and run with the restrictions of production. Skipped without a Docker engine.
 
-The build uses BASE_IMAGE, TORCH_INDEX_URL, TORCH_VERSION and BUILD_FLAGS if they are set.
+The build uses BASE_IMAGE and BUILD_FLAGS if they are set.
 """
 
 import json
@@ -148,7 +148,7 @@ def test_size_and_labels(image: str, report: Report) -> None:
 
 
 def test_it_contains_nothing_but_the_server(image: str) -> None:
-    unwanted = ["lightning", "mlflow", "torchvision", "pip", "setuptools", "model_archiver", "pytest"]
+    unwanted = ["lightning", "mlflow", "torch", "torchvision", "pip", "setuptools", "model_archiver", "pytest"]
     find = f"from importlib.util import find_spec; print([name for name in {unwanted} if find_spec(name)])"
     assert docker("run", "--rm", "--entrypoint", PYTHON, image, "-c", find) == "[]"
     shell = ["run", "--rm", "--user", "0", "--entrypoint", "sh", image, "-c"]

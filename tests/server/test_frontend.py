@@ -124,7 +124,7 @@ def test_the_jar_replaces_only_the_intended_classes() -> None:
     assert package.origin is not None
     torchserve = Path(package.origin).parent / "frontend" / "model-server.jar"
     replaced = classes(PROJECT / "frontend/frontend.jar") & classes(torchserve)
-    names = ("http/HttpRequestHandler", "grpcimpl/GRPCInterceptor")
+    names = ("http/HttpRequestHandler", "grpcimpl/GRPCInterceptor", "wlm/ContinuousBatching")
     assert replaced == {f"org/pytorch/serve/{name}.class" for name in names}
 
 

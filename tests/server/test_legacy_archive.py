@@ -1,14 +1,13 @@
 """An archive made before version 0.2, with other module names and no stored architecture, is still served and read."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from mnist_lightning.client import ask
-from mnist_lightning.inference.prediction import predict
+from mnist_lightning.evaluation.classify import network_classifier
 from mnist_lightning.models.archive import load_network
-from mnist_lightning.preprocessing.normalize import from_bytes
 from mnist_lightning.serving.torchserve import Server, free_port, running
 from tests.support import PROJECT, SEVEN
 
@@ -28,6 +27,7 @@ def legacy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_the_archive_is_served_and_its_network_loads(legacy_server: Server) -> None:
     answer = ask(DIGIT, legacy_server.url)
     assert answer["prediction"] == 7
-    probabilities, is_digit = predict(load_network(ARCHIVE), from_bytes(DIGIT)[None], max_batch=1)
-    assert answer["probabilities"] == pytest.approx(probabilities[0].tolist(), abs=2e-5)
-    assert answer["is_digit"] == pytest.approx(float(is_digit[0]), abs=2e-5)
+    (expected,) = network_classifier(load_network(ARCHIVE))([DIGIT])
+    assert isinstance(expected, Mapping)
+    assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=2e-5)
+    assert answer["is_digit"] == pytest.approx(expected["is_digit"], abs=2e-5)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+import torch
 
 from mnist_lightning import evaluate
 from mnist_lightning.client import __main__ as client
 from mnist_lightning.datasets import mnist, sketches
-from mnist_lightning.inference import prediction
 from mnist_lightning.models import archive
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.normalize import normalize, normalize_with_count
@@ -37,7 +37,8 @@ def rejected(small_store: Path, digits: Bytes) -> Mapping[int, bytes]:
     network, rng = archive.load_network(small_store / "mnist.mar"), np.random.default_rng(1)
 
     def score(picture: Bytes) -> float:
-        return float(prediction.predict(network, normalize(picture)[None], max_batch=1)[1][0])
+        batch = torch.from_numpy(normalize(picture))[None, None]
+        return float(network.predict_with_ood(batch)[1].detach())
 
     rows = [row_of_digits(digits[n : n + 3]) for n in range(0, 60, 3)]
     others = [np.asarray(255 - sketches.scribble(rng), np.uint8) for _ in range(20)]

@@ -1,6 +1,5 @@
 """Replacing the weights of a running server."""
 
-import io
 import shutil
 import signal
 import threading
@@ -13,6 +12,9 @@ import pytest
 import requests
 import torch
 
+from mnist_lightning.models.archive import load_network
+from mnist_lightning.models.digitnet import save
+from mnist_lightning.packaging.export import to_onnx
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.reload import ReloadError, request_reload
 from tests.server.serve_process import ServeProcess, serve, wait_until
@@ -36,15 +38,13 @@ def original(small_store: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def always_three(original: Path) -> bytes:
-    """The archive's weights, changed so that every prediction is a three."""
-    with zipfile.ZipFile(original) as archive:
-        content = torch.load(io.BytesIO(archive.read("mnist.pt")), weights_only=True)
-    state = content.get("state_dict", content)
-    state["head.bias"][3] += 1000
-    file = io.BytesIO()
-    torch.save(content, file)
-    return file.getvalue()
+def always_three(original: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The archive's weights and model, changed so that every prediction is a three."""
+    network, path = load_network(original), tmp_path_factory.mktemp("three") / "mnist.pt"
+    with torch.no_grad():
+        network.head.bias[3] += 1000
+    save(network, path)
+    return {"mnist_pt": path.read_bytes(), "mnist_onnx": to_onnx(network, path.read_bytes())}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def predict(process: ServeProcess) -> int:
 
 
 def test_reloading_there_and_back_drops_no_request(
-    process: ServeProcess, archive: Path, original: Path, always_three: bytes
+    process: ServeProcess, archive: Path, original: Path, always_three: dict[str, bytes]
 ) -> None:
     def reload() -> str:
         # The PID file lies in the server's temporary folder where no XDG_RUNTIME_DIR is set.
@@ -95,7 +95,7 @@ def test_reloading_there_and_back_drops_no_request(
     with ThreadPoolExecutor(3) as pool:
         clients = [pool.submit(keep_asking) for _ in range(3)]
         try:
-            write_archive(original, archive, mnist_pt=always_three)
+            write_archive(original, archive, **always_three)
             assert predict(process) == 7  # a new archive alone changes nothing
             there = reload()
             assert predict(process) == 3
@@ -111,14 +111,18 @@ def test_reloading_there_and_back_drops_no_request(
 
 
 def test_an_archive_that_cannot_be_served_replaces_nothing(
-    process: ServeProcess, archive: Path, original: Path, always_three: bytes, monkeypatch: pytest.MonkeyPatch
+    process: ServeProcess,
+    archive: Path,
+    original: Path,
+    always_three: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pid_file, "find", lambda _: process.process.pid)
     write_archive(original, archive, mnist_pt=b"no weights")
     with pytest.raises(ReloadError, match="did not load"):
         request_reload(archive, process.port, timeout=3)
     assert predict(process) == 7
-    write_archive(original, archive, digit_handler_py=b"import nothing", mnist_pt=always_three)
+    write_archive(original, archive, digit_handler_py=b"import nothing", **always_three)
     with pytest.raises(ReloadError, match="did not load"):
         request_reload(archive, process.port, timeout=3)
     assert predict(process) == 7
@@ -129,19 +133,19 @@ def test_an_archive_that_cannot_be_served_replaces_nothing(
     wait_until(lambda: "is missing or damaged" in process.stderr.read_text(), "the server does not report the archive")
     assert predict(process) == 7
     errors = process.stderr.read_text()
-    assert "the new mnist.pt is not loaded" in errors
+    assert "the new mnist.onnx is not loaded" in errors
     assert "has a different digit_handler.py than the server runs; restart the server" in errors
 
 
 def test_a_signal_during_start_up_reloads_as_soon_as_the_server_is_ready(
-    original: Path, always_three: bytes, tmp_path: Path, interruptible: None
+    original: Path, always_three: dict[str, bytes], tmp_path: Path, interruptible: None
 ) -> None:
     archive = tmp_path / "mnist.mar"
     shutil.copy(original, archive)
     with serve(tmp_path, tmp_path) as process:
         # From here on, the server has its own copy of the archive.
         wait_until(lambda: list(process.folder.glob("mnist-serve-*/config.properties")), "TorchServe is not started")
-        write_archive(original, archive, mnist_pt=always_three)
+        write_archive(original, archive, **always_three)
         process.process.send_signal(signal.SIGHUP)
         process.wait_until_ready()
         wait_until(lambda: predict(process) == 3, "the archive is not loaded again")

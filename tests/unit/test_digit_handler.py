@@ -24,6 +24,7 @@ from handlers import digit_handler
 from handlers.digit_handler import DigitHandler
 from mnist_lightning.datasets import mnist
 from mnist_lightning.inference import protocols
+from mnist_lightning.models import digitnet
 from mnist_lightning.preprocessing.decode import BadPictureError
 
 Item = dict[str, Any]
@@ -187,7 +188,9 @@ def test_an_explanation_accounts_for_the_answer(handler: DigitHandler, pictures:
     assert np.array_equal(seen, np.asarray(Image.open(io.BytesIO(pictures[0]))))
     assert not shares[seen == 0].any()
     with torch.inference_mode():
-        read = handler.model.network(torch.from_numpy(np.stack([seen, 0 * seen])[:, None].astype(np.float32) / 255))
+        read = digitnet.load(handler.model.weights)(
+            torch.from_numpy(np.stack([seen, 0 * seen])[:, None].astype(np.float32) / 255)
+        )
     difference = float(read[0, body["prediction"]] - read[1, body["prediction"]])
     assert shares.sum() == pytest.approx(difference, abs=max(0.5, abs(difference) / 10))
 

@@ -18,7 +18,7 @@ from tests.support import PROJECT
 
 PACKAGE = PROJECT / "mnist_lightning"
 
-# Answers about a blank picture, where neither training nor evaluation libraries can be imported.
+# Loads the model, where neither torch nor training and evaluation libraries can be imported.
 ANSWER = """
 import sys
 
@@ -31,13 +31,13 @@ sys.meta_path.insert(0, Blocked())
 from types import SimpleNamespace
 import digit_handler, mnist_lightning
 handler = digit_handler.DigitHandler()
-manifest = {{"model": {{"serializedFile": "mnist.pt"}}}}
+manifest = {{"model": {{"serializedFile": "mnist.onnx"}}}}
 handler.initialize(SimpleNamespace(system_properties={{"model_dir": "."}}, manifest=manifest))
 print(mnist_lightning.__file__)
 """
 BLOCKED = {
     *("lightning", "pytorch_lightning", "mlflow", "torchvision", "torchmetrics", "sklearn", "scipy", "matplotlib"),
-    *("jsonargparse", "fastapi", "rich", "pandas"),
+    *("jsonargparse", "fastapi", "rich", "pandas", "torch", "onnx", "onnxscript"),
 }
 
 
@@ -67,7 +67,7 @@ def test_the_archive_contains_whole_packages(extracted: Path) -> None:
     assert ARCHIVED_PACKAGES == ("common", "preprocessing", "models", "inference")
     assert files == {
         *(str(path.relative_to(PROJECT)) for path in sources),
-        *("mnist.pt", "digit_handler.py", "model-config.yaml", "MAR-INF/MANIFEST.json"),
+        *("mnist.onnx", "mnist.pt", "digit_handler.py", "model-config.yaml", "MAR-INF/MANIFEST.json"),
     }
     assert all((extracted / path.relative_to(PROJECT)).read_bytes() == path.read_bytes() for path in sources)
 
@@ -80,6 +80,7 @@ def test_compiled_modules_are_left_out(built: Path, tmp_path: Path, monkeypatch:
         (package / name / "__pycache__" / "module.cpython-311.pyc").touch()
     (package / "__init__.py").touch()
     monkeypatch.setattr(archiver, "PACKAGE", package)
+    monkeypatch.setattr(archiver, "to_onnx", lambda *_: b"model")
     with zipfile.ZipFile(build(digitnet.DigitNet((8, 16)), tmp_path / "out")) as archive:
         names = archive.namelist()
     assert "mnist_lightning/models/__init__.py" in names
@@ -130,6 +131,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 def test_a_failing_archiver_is_an_error_with_its_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archiver, "MODEL_NAME", "no/name")
+    monkeypatch.setattr(archiver, "to_onnx", lambda *_: b"model")
     with pytest.raises(PackagingError, match=r"(?s)torch-model-archiver failed: .*Model name contains special"):
         build(digitnet.DigitNet((8, 16)), tmp_path)
 

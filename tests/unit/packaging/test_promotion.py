@@ -55,14 +55,13 @@ def test_a_run_is_archived_with_calibrated_logits_and_described(mlflow_store: Pa
     }
     assert sorted(path.name for path in Path("store").iterdir()) == ["mnist.json", "mnist.mar"]
     assert {path.name for path in Path("build").iterdir()} == {
-        *("mnist.pt", "digit_handler.py", "model-config.yaml", "code")
+        *("mnist.onnx", "mnist.pt", "digit_handler.py", "model-config.yaml", "code")
     }
 
 
-def test_a_checkpoint_without_an_architecture_and_with_former_names_is_archived(
-    mlflow_store: Path, network: DigitNet
-) -> None:
+def test_a_checkpoint_without_an_architecture_and_with_former_names_is_archived(mlflow_store: Path) -> None:
     """Runs that were recorded before the names changed have `judge.*` for the out-of-distribution head."""
+    network = load_network(WEIGHTS_FILE.with_name("legacy.mar"))
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
     for former, current in LEGACY_KEYS.items():
         weights = {name.replace(current, former): value for name, value in weights.items()}

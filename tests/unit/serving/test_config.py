@@ -32,7 +32,7 @@ def test_workers_and_profile_go_into_the_archives_copy(
     profile: str, expected: dict[str, int], archive: Path, tmp_path: Path
 ) -> None:
     found = model_config(build_model_store(archive, tmp_path, 3, profile))
-    assert found == {**ORIGINAL, "minWorkers": 3, "maxWorkers": 3, **expected}
+    assert found == {**ORIGINAL, "minWorkers": 3, "maxWorkers": 3, "continuousBatching": True, **expected}
 
 
 def test_the_number_of_workers_follows_the_machine(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.common.constants import WEIGHTS
+from mnist_lightning.common.constants import EXPORTED, WEIGHTS
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.reload import ReloadError, ReloadHandler, replace_weights, request_reload
 
@@ -14,7 +14,13 @@ CODE = {"digit_handler.py": b"code", "mnist_lightning/__init__.py": b""}
 
 def make_archive(path: Path, **files: bytes) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in {**CODE, WEIGHTS: b"new", "model-config.yaml": b"a: 1", **files}.items():
+        for name, content in {
+            **CODE,
+            EXPORTED: b"new model",
+            WEIGHTS: b"new",
+            "model-config.yaml": b"a: 1",
+            **files,
+        }.items():
             archive.writestr(name, content)
     return path
 
@@ -23,7 +29,7 @@ def make_archive(path: Path, **files: bytes) -> Path:
 def server_folder(tmp_path: Path) -> Path:
     """The temporary folder of a server that has unpacked its archive."""
     unpacked = tmp_path / "server" / "models" / "0f3c"
-    for name, content in {**CODE, WEIGHTS: b"old", "model-config.yaml": b"a: 2"}.items():
+    for name, content in {**CODE, EXPORTED: b"old model", WEIGHTS: b"old", "model-config.yaml": b"a: 2"}.items():
         (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
         (unpacked / name).write_bytes(content)
     return tmp_path / "server"
@@ -31,15 +37,15 @@ def server_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def weights(server_folder: Path) -> Path:
-    """The file that the workers watch."""
+    """The file of weights beside the model."""
     return server_folder / "models" / "0f3c" / WEIGHTS
 
 
-def test_weights_are_replaced_and_nothing_else(weights: Path, tmp_path: Path) -> None:
+def test_model_and_weights_are_replaced_and_nothing_else(weights: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in weights.parent.rglob("*") if path.is_file()}
     replace_weights(make_archive(tmp_path / "mnist.mar"), weights.parent)
     after = {path: path.read_bytes() for path in weights.parent.rglob("*") if path.is_file()}
-    assert after == {**before, weights: b"new"}
+    assert after == {**before, weights: b"new", weights.with_name(EXPORTED): b"new model"}
 
 
 def test_an_archive_with_other_code_is_rejected(weights: Path, tmp_path: Path) -> None:

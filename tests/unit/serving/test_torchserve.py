@@ -61,11 +61,12 @@ def test_a_temporary_folder_whose_path_is_too_long_for_sockets_is_rejected(
 
 def test_only_the_listed_variables_are_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
-    own = {"LOG_LOCATION", "METRICS_LOCATION", "TMPDIR", "OMP_NUM_THREADS", "PYTHONUNBUFFERED"}
-    inherited = environment(tmp_path)
+    own = {"LOG_LOCATION", "METRICS_LOCATION", "TMPDIR", "PYTHONPATH", "OMP_NUM_THREADS", "PYTHONUNBUFFERED"}
+    inherited = environment(tmp_path, needs_torch=False)
     assert set(inherited) <= {*FORWARDED_ENV, *own}
     assert {inherited[name] for name in ("LOG_LOCATION", "METRICS_LOCATION", "TMPDIR")} == {str(tmp_path)}
     assert inherited["PATH"].endswith(os.environ["PATH"])
+    assert inherited.keys() - environment(tmp_path, needs_torch=True).keys() == {"PYTHONPATH"}
 
 
 def test_java_is_found_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,163 @@
+"""Accuracy against training time and multiply-adds, for networks of several shapes and numbers of epochs.
+
+    .venv/bin/python -m benchmarks.frontier                          # the default networks, SGD, one seed
+    .venv/bin/python -m benchmarks.frontier --seeds 3 --pictures FOLDER ...
+
+Trains as `mnist_lightning.train` does, with the recipe config/train.yaml. Reports the validation set as it is and with
+the fifteen corruptions of `benchmarks.corruptions`, and folders of labelled pictures; the test set is not read. Prints
+a Markdown table and, last, one line of JSON; writes docs/frontier.png.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from benchmarks.common import conditions, make_parser
+from benchmarks.corruptions import CORRUPTIONS
+from benchmarks.learning_curve import load_recipe
+from benchmarks.presentations import encode
+from mnist_lightning.datasets import samples
+from mnist_lightning.datasets.splits import Batch, MnistSplits
+from mnist_lightning.models.digitnet import DigitNet, predict_logits
+from mnist_lightning.preprocessing.normalize import from_bytes
+from mnist_lightning.training.config import Recipe
+from mnist_lightning.training.fit import fit, silence_warnings
+
+OPTIMIZER = "SGD"
+CORRUPTED_DIGITS = 700  # of the validation set, in each corruption
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A network, and how long it is trained."""
+
+    widths: tuple[int, ...]
+    epochs: int
+    padded: bool = False
+
+    def __str__(self) -> str:
+        return f"{', '.join(map(str, self.widths))}{', padded' if self.padded else ''}; {self.epochs} epochs"
+
+
+SHAPES = (
+    *(Shape((24, 48, 64, 96), epochs) for epochs in (1, 3, 5, 7, 10)),
+    *(Shape((24, 48, 64, 64, 96), epochs) for epochs in (3, 6)),
+    *(Shape((16, 32, 48, 64), epochs) for epochs in (3, 7)),
+    Shape((32, 64, 96, 96, 128), 9, padded=True),
+)
+
+
+def main() -> int:
+    """Train every network, and print."""
+    parser = make_parser(__doc__, "data", "docs", "config")
+    parser.add_argument("--pictures", type=Path, nargs="*", default=[], help="folders of labelled pictures")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each network (%(default)s)")
+    options = parser.parse_args()
+    silence_warnings()
+    recipe = load_recipe(options.config)
+    splits = MnistSplits.load(options.data)
+    sets = {"validation": splits.validation, "corrupted": corrupted(splits.validation)}
+    sets |= {folder.name: load_folder(folder) for folder in options.pictures}
+    print(conditions() + "\n")
+    print("| network | weights | million multiply-adds | seconds | " + " | ".join(f"{name}, %" for name in sets) + " |")
+    print("|---|" + "---:|" * (3 + len(sets)))
+    rows = []
+    for shape in SHAPES:
+        row = measure(shape, recipe, splits, sets, options.seeds)
+        cells = [str(row[name]) for name in ("weights", "multiply_adds", "seconds", *sets)]
+        print(f"| {shape} | " + " | ".join(cells) + " |", flush=True)
+        rows.append({"network": str(shape), **row})
+    plot(rows).savefig(options.docs / "frontier.png", dpi=100)
+    print(json.dumps(rows))
+    return 0
+
+
+def measure(
+    shape: Shape, recipe: Recipe, splits: MnistSplits, sets: Mapping[str, Batch], seeds: int
+) -> dict[str, float]:
+    """Size, seconds of training and accuracy in percent of a network; means over the seeds."""
+    own = replace(recipe, widths=list(shape.widths), epochs=shape.epochs, padded=shape.padded)
+    seconds, accuracies = [], []
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            result = fit(OPTIMIZER, seed, own, splits, Path(folder))
+        seconds.append(result.seconds)
+        accuracies.append([accuracy(result.network, batch) for batch in sets.values()])
+    return {
+        "weights": sum(weights.numel() for weights in result.network.parameters()),
+        "multiply_adds": round(multiply_adds(result.network) / 1e6, 1),
+        "seconds": round(mean(seconds), 1),
+        **{
+            name: round(100 * mean(values), 2) for name, values in zip(sets, zip(*accuracies, strict=True), strict=True)
+        },
+    }
+
+
+def accuracy(network: DigitNet, batch: Batch) -> float:
+    """The share of images (N, 1, 28, 28) uint8 that are classified correctly."""
+    images, labels = batch
+    return float((predict_logits(network, images).argmax(dim=1) == labels).float().mean())
+
+
+@torch.no_grad()
+def multiply_adds(network: DigitNet) -> int:
+    """Multiplications of one prediction in convolutions and linear layers."""
+    counts: list[int] = []
+
+    def count(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        counts.append(output[0].numel() * layer.weight[0].numel())  # type: ignore[index]
+
+    hooks = [
+        layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+    network.eval()(torch.zeros(1, 1, 28, 28))
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
+
+
+def corrupted(batch: Batch) -> Batch:
+    """The first CORRUPTED_DIGITS of a batch in every corruption, preprocessed as the server does."""
+    images, labels = (part[:CORRUPTED_DIGITS] for part in batch)
+    rng = np.random.default_rng(0)
+    contents = [encode(change(image, rng), "BMP") for change in CORRUPTIONS.values() for image in images[:, 0].numpy()]
+    return normalized(contents), labels.repeat(len(CORRUPTIONS))
+
+
+def load_folder(folder: Path) -> Batch:
+    """The labelled pictures of a folder, preprocessed as the server does."""
+    found = list(samples.load_folder(folder))
+    return normalized([sample.content for sample in found]), torch.tensor([sample.label for sample in found])
+
+
+def normalized(contents: Sequence[bytes]) -> torch.Tensor:
+    """Picture files -> (N, 1, 28, 28) uint8."""
+    pixels = np.stack([from_bytes(content) for content in contents])
+    return torch.from_numpy((pixels * 255).round().astype(np.uint8)).unsqueeze(1)
+
+
+def plot(rows: Sequence[Mapping[str, object]]) -> Figure:
+    """Errors over seconds of training, a line for each network."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("validation", "corrupted"), strict=True):
+        for network in dict.fromkeys(str(row["network"]).partition(";")[0] for row in rows):
+            own = [row for row in rows if str(row["network"]).startswith(f"{network};")]
+            errors = [100 - float(str(row[name])) for row in own]
+            axes.plot([float(str(row["seconds"])) for row in own], errors, marker="o", label=network)
+        axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel=f"error on {name} digits, %")
+        axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(main())

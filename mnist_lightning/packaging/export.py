@@ -1,0 +1,103 @@
+"""A network -> an ONNX model with the same outputs, for ONNX Runtime in this project's server, or any other runtime.
+
+The model takes normalized images: preprocessing stays in `mnist_lightning.preprocessing`.
+"""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+from mnist_lightning.common.constants import (
+    IMAGE_INPUT,
+    IS_DIGIT_OUTPUT,
+    PROBABILITIES_OUTPUT,
+    THRESHOLD_PROPERTY,
+    WEIGHTS_PROPERTY,
+)
+from mnist_lightning.common.digests import short_digest
+from mnist_lightning.datasets.raster import SIDE, Images, draw_segments, uniform, uniform_per_image
+from mnist_lightning.models.digitnet import DigitNet
+
+MAX_DIFFERENCE = 1e-4  # between the probabilities of the network and of the exported model
+BATCH_SIZE = 100
+DESCRIPTION = """A classifier of handwritten digits.
+
+Input `image`: (batch, 1, 28, 28) float32 in [0, 1], white ink on black, in the form of MNIST: the digit's box is scaled
+to 20x20 pixels with its aspect ratio kept, and its center of mass is at pixel (14, 14), counted from 0.
+Output `probabilities`: (batch, 10), of the digits 0 to 9. Output `is_digit`: (batch,), the probability that the image
+shows a digit; below the metadata property `threshold`, reject the image.
+"""
+
+
+class ExportError(RuntimeError):
+    """The exported model does not predict what the network predicts."""
+
+
+class _Outputs(nn.Module):
+    """What the server needs of a network: (B, 1, 28, 28) -> probabilities (B, 10) and of showing a digit (B,)."""
+
+    def __init__(self, network: DigitNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, log_odds = self.network.predict_with_ood(images)
+        return logits.softmax(dim=1), log_odds.sigmoid()
+
+
+def to_onnx(network: DigitNet, weights: bytes) -> bytes:
+    """Export a network with an out-of-distribution head, and compare the model with it on 10,000 images.
+
+    Args:
+        network: the network, with calibrated logits.
+        weights: the file that `digitnet.save` wrote of it; the model records its digest.
+
+    Raises ExportError if any output differs by more than MAX_DIFFERENCE.
+    """
+    outputs = _Outputs(network).eval()
+    batch = torch.export.Dim("batch")
+    program = torch.onnx.export(
+        outputs,
+        (torch.zeros(2, 1, 28, 28),),
+        dynamo=True,
+        dynamic_shapes=({0: batch},),
+        input_names=[IMAGE_INPUT],
+        output_names=[PROBABILITIES_OUTPUT, IS_DIGIT_OUTPUT],
+        verbose=False,
+    )
+    assert program is not None  # noqa: S101 - as it always is with dynamo=True; for mypy
+    model = program.model_proto
+    model.doc_string = DESCRIPTION
+    properties = {THRESHOLD_PROPERTY: repr(network.threshold), WEIGHTS_PROPERTY: short_digest(weights)}
+    onnx.helper.set_model_props(model, {**properties, "labels": json.dumps(list(range(10)))})
+    content: bytes = model.SerializeToString()
+    if (difference := largest_difference(content, network, check_images())) > MAX_DIFFERENCE:
+        raise ExportError(f"the exported model differs by {difference:.2g}; the limit is {MAX_DIFFERENCE}")
+    return content
+
+
+@torch.inference_mode()
+def largest_difference(content: bytes, network: DigitNet, images: torch.Tensor) -> float:
+    """The largest difference of an exported model's outputs from the network's, on images (N, 1, 28, 28) in [0, 1]."""
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    outputs, largest = _Outputs(network).eval(), 0.0
+    for batch in torch.split(images, BATCH_SIZE):
+        exported = session.run([PROBABILITIES_OUTPUT, IS_DIGIT_OUTPUT], {IMAGE_INPUT: batch.numpy()})
+        for own, other in zip(outputs(batch), exported, strict=True):
+            largest = max(largest, float(np.abs(own.numpy() - other).max()))
+    return largest
+
+
+def check_images(count: int = 10_000) -> Images:
+    """Images (count, 1, 28, 28) in [0, 1] of three strokes each, with noise between none and full; always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        like = torch.empty(0)
+        ends = uniform(3 * count * 4, 0, SIDE, like).view(3, 2, count, 2)
+        strokes = [draw_segments(start, end, uniform(count, 1, 5, like)) for start, end in ends]
+        noise = torch.rand(count, 1, SIDE, SIDE) * uniform_per_image(count, 0, 1, like)
+        return torch.stack([*strokes, noise]).amax(0)
