@@ -1,7 +1,6 @@
 """Options, conditions, timing and batched inference that several benchmarks share."""
 
 import argparse
-import os
 import platform
 import statistics
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from mnist_lightning.common import machine
 
 BATCH_SIZE = 500
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -22,27 +23,13 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")  # hide instruction sets from torch
 PACKAGES = ("torch", "lightning", "onnxruntime", "opencv-python-headless", "pillow", "torchserve")
 
 
 def conditions() -> str:
     """One line of what a figure depends on: processor, instruction sets, cores, versions."""
-    info = dict(line.split(":", 1) for line in _cpuinfo() if ":" in line)
-    fields = {key.strip(): value.strip() for key, value in info.items()}
-    flags = fields.get("flags", "").split()
-    sets = [name for name in INSTRUCTION_SETS if name in flags]
-    hidden = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
     versions = [f"{name} {metadata.version(name)}" for name in PACKAGES]
-    processor = fields.get("model name") or platform.processor() or platform.machine()
-    cores = f"{os.cpu_count()} cores"
-    return ", ".join([processor, cores, *sets, *hidden, f"Python {platform.python_version()}", *versions])
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")  # Linux; elsewhere `platform` knows less
-    return path.read_text().split("\n\n")[0].splitlines() if path.is_file() else []
+    return ", ".join([machine.processor(), f"Python {platform.python_version()}", *versions])
 
 
 def make_parser(doc: str | None, *options: str) -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from benchmarks.common import make_parser
+from benchmarks.common import conditions, make_parser
 from benchmarks.learning_curve import TrainingClock, load_recipe, make_trainer
 from mnist_lightning.datasets.datamodule import MnistDataModule
 from mnist_lightning.datasets.splits import MnistSplits
@@ -63,7 +63,7 @@ class TrainingLoop:
     def __init__(self, recipe: Recipe, splits: MnistSplits, settings: Settings) -> None:
         torch.manual_seed(recipe.seed)
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-        self.network = DigitNet(recipe.widths, padded=recipe.padded).to(memory_format=self.layout)
+        self.network = DigitNet(recipe.widths, pooled=recipe.pooled).to(memory_format=self.layout)
         self.optimizer = next(iter(recipe.optimizers.values()))(self.network.parameters())
         self.augment = recipe.augmentation if settings.augmented else None
         self.bfloat16 = settings.bfloat16 and bfloat16_is_faster("cpu")
@@ -116,7 +116,7 @@ def trainer_epoch(recipe: Recipe, data: MnistDataModule) -> Callable[[], float]:
 
     def epoch_seconds() -> float:
         clock = TrainingClock()
-        classifier = make_classifier(DigitNet(recipe.widths, padded=recipe.padded), recipe, optimizer)
+        classifier = make_classifier(DigitNet(recipe.widths, pooled=recipe.pooled), recipe, optimizer)
         make_trainer(1, [clock], precision=precision()).fit(classifier, datamodule=data)
         return clock.seconds
 
@@ -129,6 +129,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="epochs of the loop and of the Trainer (%(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="steps of each variant in each round (%(default)s)")
     options = parser.parse_args()
+    print(conditions() + "\n")
     silence_warnings()
     recipe = load_recipe(options.config)
     splits = MnistSplits.load(recipe.data_dir, recipe.limit)

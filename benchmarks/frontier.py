@@ -42,17 +42,18 @@ class Shape:
 
     widths: tuple[int, ...]
     epochs: int
-    padded: bool = False
+    pooled: bool = False
 
     def __str__(self) -> str:
-        return f"{', '.join(map(str, self.widths))}{', padded' if self.padded else ''}; {self.epochs} epochs"
+        return f"{', '.join(map(str, self.widths))}{', pooled' if self.pooled else ''}; {self.epochs} epochs"
 
 
 SHAPES = (
-    *(Shape((24, 48, 64, 96), epochs) for epochs in (1, 3, 5, 7, 10)),
-    *(Shape((24, 48, 64, 64, 96), epochs) for epochs in (3, 6)),
-    *(Shape((16, 32, 48, 64), epochs) for epochs in (3, 7)),
-    Shape((32, 64, 96, 96, 128), 9, padded=True),
+    *(Shape((24, 48, 64, 64, 96), epochs) for epochs in (1, 3, 6, 10)),
+    *(Shape((24, 48, 64, 96), epochs) for epochs in (3, 7)),
+    *(Shape((16, 32, 32, 32, 48), epochs) for epochs in (3, 10)),
+    *(Shape((32, 64, 96, 96, 128), epochs) for epochs in (2, 4)),
+    Shape((32, 64, 96, 96, 128), 9, pooled=True),
 )
 
 
@@ -85,7 +86,7 @@ def measure(
     shape: Shape, recipe: Recipe, splits: MnistSplits, sets: Mapping[str, Batch], seeds: int
 ) -> dict[str, float]:
     """Size, seconds of training and accuracy in percent of a network; means over the seeds."""
-    own = replace(recipe, widths=list(shape.widths), epochs=shape.epochs, padded=shape.padded)
+    own = replace(recipe, widths=list(shape.widths), epochs=shape.epochs, pooled=shape.pooled)
     seconds, accuracies = [], []
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as folder:

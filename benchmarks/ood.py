@@ -26,7 +26,7 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import unseen_outliers
-from benchmarks.common import make_parser, map_batches
+from benchmarks.common import conditions, make_parser, map_batches
 from benchmarks.ood_baselines import DEFAULT, Score, baseline_scores, head_score
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.datasets import samples
@@ -89,6 +89,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--baselines", action="store_true", help="also measure other methods")
     parser.add_argument("--tried", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    print(conditions() + "\n")
     if options.tried:
         print("warning: --tried is now --baselines", file=sys.stderr)
     options.baselines |= options.tried

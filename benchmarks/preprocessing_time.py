@@ -13,7 +13,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from benchmarks.common import make_parser, median_seconds
+from benchmarks.common import conditions, make_parser, median_seconds
 from benchmarks.presentations import encode
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.normalize import from_bytes, normalize
@@ -33,6 +33,7 @@ MEMORY_SIDES, MEMORY_PICTURES = (28, 60, 140, 300), 10_000
 def main() -> int:
     """Measure all cases."""
     options = make_parser(__doc__, "repeats").parse_args()
+    print(conditions() + "\n")
     cv2.setNumThreads(1)
     results: dict[str, dict[str, float]] = {}
     print(f"{'picture':16}{'decode + normalize':>20}{'normalize':>20}   median milliseconds of {options.repeats}")

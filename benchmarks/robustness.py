@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.ablation import EVERYTHING, LabeledFiles, ablation, accuracy
-from benchmarks.common import make_parser
+from benchmarks.common import conditions, make_parser
 from benchmarks.corruptions import CORRUPTIONS
 from benchmarks.presentations import PRESENTATIONS, Generator, Presentation, encode, paint, rotate, strokes
 from mnist_lightning.common.constants import ARCHIVE
@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=Path, nargs="*", default=[], help="folders of labelled pictures")
     parser.add_argument("--digits", type=int, default=1000, help="MNIST digits in each presentation (%(default)s)")
     options = parser.parse_args()
+    print(conditions() + "\n")
     cv2.setNumThreads(1)
     network = archive.load_network(options.store / ARCHIVE)
     test_images, test_labels = mnist.load(options.data, train=False)

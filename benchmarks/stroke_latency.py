@@ -11,7 +11,7 @@ import statistics
 import sys
 
 from benchmarks.browser import DIGITS, draw_strokes, launch_browser, page_server, wait_for_prediction, wait_until
-from benchmarks.common import make_parser
+from benchmarks.common import conditions, make_parser
 from mnist_lightning.serving.torchserve import free_port, running
 
 # Measures from the event's time stamp to the frame after the one that shows the prediction of the whole drawing.
@@ -34,6 +34,7 @@ def main() -> int:
     parser = make_parser(__doc__, "store")
     parser.add_argument("--rounds", type=int, default=20, help="rounds of ten digits (%(default)s)")
     options = parser.parse_args()
+    print(conditions() + "\n")
     with (
         running(options.store, free_port()) as server,
         page_server("--url", server.url) as address,

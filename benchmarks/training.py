@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import pytorch_example
-from benchmarks.common import make_parser
+from benchmarks.common import conditions, make_parser
 from benchmarks.learning_curve import TARGETS, LearningCurve, TrainingClock, load_recipe, make_trainer
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.models.digitnet import DigitNet
@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="run only these rows of the table")
     parser.add_argument("--plot", type=Path, default=Path("docs/training.png"), help="image file (%(default)s)")
     options = parser.parse_args()
+    print(conditions() + "\n")
     silence_warnings()
     recipe = load_recipe(options.config)
     trainings = all_trainings(recipe)
@@ -72,7 +73,7 @@ def train_recipe(recipe: Recipe, _: int, *, optimizer: str) -> LearningCurve:
     data = make_data_module(recipe, replace(splits, validation=splits.test), recipe.seed)
     clock = TrainingClock()
     trainer = make_trainer(recipe.epochs, [clock, make_ema(recipe, data)], precision=precision())
-    trainer.fit(make_classifier(DigitNet(recipe.widths, padded=recipe.padded), recipe, optimizer), datamodule=data)
+    trainer.fit(make_classifier(DigitNet(recipe.widths, pooled=recipe.pooled), recipe, optimizer), datamodule=data)
     return clock.curve
 
 

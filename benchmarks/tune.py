@@ -20,7 +20,7 @@ from optuna_integration.mlflow import MLflowCallback  # type: ignore[import-unty
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import make_parser
+from benchmarks.common import conditions, make_parser
 from benchmarks.learning_curve import TrainingClock, load_recipe, make_trainer
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.evaluation.names import VALIDATION_ACCURACY, VALIDATION_LOSS
@@ -46,7 +46,7 @@ class SearchSpace:
 
 SEARCH_SPACES = {
     "Adam": SearchSpace((5e-4, 2e-2), "beta1", (0.8, 0.97)),
-    "SGD": SearchSpace((1e-2, 0.5), "momentum", (0.8, 0.97)),
+    "SGD": SearchSpace((2e-2, 1.0), "momentum", (0.8, 0.97)),
     "RMSprop": SearchSpace((1e-4, 5e-3), "alpha", (0.8, 0.99)),
 }
 
@@ -58,6 +58,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=2, help="epochs of each trial (%(default)s)")
     parser.add_argument("--only", choices=list(SEARCH_SPACES), help="search for this optimizer only")
     options = parser.parse_args()
+    print(conditions() + "\n")
     silence_warnings()
     logging.getLogger("optuna").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -93,7 +94,7 @@ def objective(trial: optuna.Trial, optimizer: str, recipe: Recipe, splits: Mnist
     fixed = recipe.optimizers[optimizer].keywords  # type: ignore[attr-defined]  # jsonargparse makes a partial
     arguments = {**fixed, "lr": lr, **optimizer_arguments(space.name, value)}
     classifier = DigitClassifier(
-        DigitNet(recipe.widths, padded=recipe.padded),
+        DigitNet(recipe.widths, pooled=recipe.pooled),
         lambda weights: getattr(torch.optim, optimizer)(weights, **arguments),
         Schedule(warmup),
     )

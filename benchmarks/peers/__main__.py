@@ -21,6 +21,7 @@ from benchmarks.common import OPTIONS
 from benchmarks.peers.predictor import Predictor
 from benchmarks.peers.process import PeerError, running
 from benchmarks.peers.registry import PEERS, THIS_PROJECT
+from mnist_lightning.common import machine
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.datasets import mnist
 from mnist_lightning.evaluation import plots
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--store", **OPTIONS["store"])
     parser.add_argument("--only", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="NAME", help="servers")
     options = parser.parse_args(arguments)
+    print(machine.processor() + "\n")
     try:
         report = compare(options)
     except (archive.ArchiveError, mnist.MnistUnavailableError, BadPictureError, OSError) as error:

@@ -10,4 +10,4 @@ class ClassicNet(DigitNet):
 
     def __init__(self) -> None:
         network = archive.load_network(default_archive())
-        super().__init__(network.widths, padded=network.padded)
+        super().__init__(network.widths, pooled=network.pooled)

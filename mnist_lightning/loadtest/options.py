@@ -1,12 +1,12 @@
 """Command-line options, pictures and conditions that every load test shares."""
 
 import argparse
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mnist_lightning.common import machine
 from mnist_lightning.common.arguments import positive_int
 from mnist_lightning.datasets import samples
 from mnist_lightning.loadtest import generators
@@ -44,7 +44,7 @@ def conditions(options: argparse.Namespace, pictures: Sequence[Picture]) -> dict
     """Return what the results depend on besides the server."""
     return {
         "generator": generators.generator_name(),
-        "cores": os.cpu_count(),
+        "processor": machine.processor(),
         "seconds": options.seconds,
         "warm_up": options.warm_up,
         "pictures": dict(Counter(kind for kind, _ in pictures)),

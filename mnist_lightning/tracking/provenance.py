@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import torch
 
+from mnist_lightning.common import machine
 from mnist_lightning.common.paths import PACKAGE
 
 
@@ -36,5 +37,6 @@ def git_commit() -> str:
 
 
 def tags() -> dict[str, str]:
-    """Commit and versions, as tags of a run."""
-    return {"git_commit": git_commit(), **{f"version.{name}": text for name, text in versions().items()}}
+    """Commit, processor and versions, as tags of a run."""
+    own = {"git_commit": git_commit(), "processor": machine.processor()}
+    return {**own, **{f"version.{name}": text for name, text in versions().items()}}

@@ -192,7 +192,7 @@ def _note_changes(run_id: str) -> None:
     recorded = runs.tags(run_id)
     for name, value in provenance.tags().items():
         if recorded.get(name) != value:
-            print(f"note: {name} is {value}; it was {recorded.get(name)} for run {run_id}", file=sys.stderr)
+            print(f"note: {name} is {value}; it was {recorded.get(name, 'unknown')} for run {run_id}", file=sys.stderr)
 
 
 def _warn_of_former_names(former: Mapping[str, str], where: str = "") -> None:

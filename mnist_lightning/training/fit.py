@@ -40,7 +40,7 @@ IRRELEVANT_WARNINGS = (
 RECIPE_PARAMETERS = (
     *(
         "widths",
-        "padded",
+        "pooled",
         "epochs",
         "finetune_fraction",
         "batch_size",
@@ -89,7 +89,7 @@ def fit(
 ) -> FitResult:
     """Train one optimizer with one seed; with several processes, each of them calls this function."""
     L.seed_everything(seed, verbose=False)  # all optimizers start from the same weights
-    network = DigitNet(recipe.widths, padded=recipe.padded)
+    network = DigitNet(recipe.widths, pooled=recipe.pooled)
     classifier = make_classifier(network, recipe, optimizer)
     data = make_data_module(recipe, splits, seed)
     best = ModelCheckpoint(folder, "best", monitor=names.VALIDATION_LOSS, mode="min", enable_version_counter=False)

@@ -42,7 +42,7 @@ def test_an_archive_made_before_the_architecture_was_stored() -> None:
         weights = torch.load(io.BytesIO(archive.read("mnist.pt")), weights_only=True)
     assert {"judge.first.weight", "judge.last.bias", "judge.heat", "judge.trust", "judge.threshold"} <= set(weights)
     network = load_network(path)
-    assert network.padded
+    assert network.pooled
     assert network.threshold == weights["judge.threshold"].sigmoid().item()
     assert network(torch.from_numpy(from_bytes(SEVEN.read_bytes()))[None, None]).argmax() == 7
 

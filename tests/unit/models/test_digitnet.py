@@ -29,7 +29,7 @@ def test_an_answer_does_not_depend_on_its_neighbours() -> None:
 
 
 def test_the_shapes_of_weights_tell_their_network() -> None:
-    made = DigitNet((8, 16, 24), padded=True)  # as all networks from before the architecture was stored
+    made = DigitNet((8, 16, 24), pooled=True)  # as all networks from before the architecture was stored
     images = torch.rand(2, 1, 28, 28)
     again = DigitNet.from_state_dict(made.state_dict())
     assert close(again(images), made.eval()(images))
@@ -38,14 +38,14 @@ def test_the_shapes_of_weights_tell_their_network() -> None:
 
 
 def test_its_size_is_as_documented() -> None:
-    assert sum(weights.numel() for weights in DigitNet().parameters()) == 280_778
-    assert "281,000" in (DigitNet.__doc__ or "")
+    assert sum(weights.numel() for weights in DigitNet().parameters()) == 140_282
+    assert "140,000" in (DigitNet.__doc__ or "")
 
 
-@pytest.fixture(params=[False, True], ids=["unpadded", "padded"])
+@pytest.fixture(params=[False, True], ids=["strided", "pooled"])
 def network(request: pytest.FixtureRequest) -> DigitNet:
     torch.manual_seed(0)
-    network = DigitNet((8, 16, 24), padded=request.param)
+    network = DigitNet((8, 16, 24), pooled=request.param)
     network.ood_head = OODHead(network.head.in_features, 5)
     network.ood_head.energy_weight.fill_(0.7)
     network.ood_head.threshold.fill_(-1.5)
@@ -63,15 +63,15 @@ def assert_same(network: DigitNet, other: DigitNet) -> None:
 def test_a_file_holds_weights_and_architecture(network: DigitNet, tmp_path: Path) -> None:
     digitnet.save(network, tmp_path / "weights.pt")
     content = torch.load(tmp_path / "weights.pt", weights_only=True)
-    assert content["architecture"] == {"widths": [8, 16, 24], "ood_hidden": 5, "padded": network.padded}
+    assert content["architecture"] == {"widths": [8, 16, 24], "ood_hidden": 5, "pooled": network.pooled}
     loaded = digitnet.load((tmp_path / "weights.pt").read_bytes())
-    assert loaded.architecture == Architecture((8, 16, 24), 5, network.padded)
+    assert loaded.architecture == Architecture((8, 16, 24), 5, network.pooled)
     assert_same(network, loaded)
 
 
 def test_the_stored_architecture_is_not_guessed(network: DigitNet) -> None:
     with pytest.raises(RuntimeError, match="size mismatch"):
-        DigitNet.from_state_dict(network.state_dict(), Architecture((8, 16, 32), 5, network.padded))
+        DigitNet.from_state_dict(network.state_dict(), Architecture((8, 16, 32), 5, network.pooled))
 
 
 def test_a_checkpoint_of_a_training_holds_it_too(network: DigitNet) -> None:
@@ -89,7 +89,7 @@ def test_weights_written_before_the_architecture_was_stored(network: DigitNet) -
             name = name.replace("ood_head.", "judge.")
         weights[name] = value
     assert {"judge.first.weight", "judge.last.bias", "judge.heat", "judge.trust", "judge.threshold"} <= set(weights)
-    if network.padded:  # as all networks were at that time
+    if network.pooled:  # as all networks were at that time
         assert_same(network, DigitNet.from_state_dict(weights))
 
 

@@ -38,4 +38,5 @@ def test_the_versions_are_recorded_as_tags() -> None:
     tags = provenance.tags()
     assert tags["version.lightning"] == version("lightning")
     assert tags["version.mlflow"] == version("mlflow")
-    assert set(tags) == {"git_commit", "version.python", "version.torch", "version.lightning", "version.mlflow"}
+    versions = {f"version.{name}" for name in ("python", "torch", "lightning", "mlflow")}
+    assert set(tags) == {"git_commit", "processor", *versions}
