@@ -45,9 +45,9 @@ class SearchSpace:
 
 
 SEARCH_SPACES = {
-    "Adam": SearchSpace((5e-4, 2e-2), "beta1", (0.8, 0.97)),
+    "Adam": SearchSpace((1e-3, 3e-2), "beta1", (0.8, 0.97)),
     "SGD": SearchSpace((2e-2, 1.0), "momentum", (0.8, 0.97)),
-    "RMSprop": SearchSpace((1e-4, 5e-3), "alpha", (0.8, 0.99)),
+    "RMSprop": SearchSpace((1e-3, 2e-2), "alpha", (0.8, 0.99)),
 }
 
 

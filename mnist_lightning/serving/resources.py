@@ -1,12 +1,13 @@
 """The machine's resources: cores and memory within a container's limits, and the processes that listen on a port."""
 
+import math
 import os
 from pathlib import Path
 
 import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
-WORKER_BYTES = 512 << 20
+WORKER_BYTES = 256 << 20
 
 
 def available_cores() -> int:
@@ -26,8 +27,11 @@ def available_memory() -> int:
 
 
 def default_workers() -> int:
-    """Return one worker for two cores, because the front end needs one, and for each 512 MiB besides Java's."""
-    return max(1, min(available_cores() // 2, available_memory() // WORKER_BYTES - 1))
+    """Return three workers for four cores, rounded up, and at most one for each 256 MiB besides Java's.
+
+    For every request, a worker needs three times as much processor time as the front end.
+    """
+    return max(1, min(math.ceil(available_cores() * 3 / 4), available_memory() // WORKER_BYTES - 1))
 
 
 def listening_pids(port: int) -> list[int]:

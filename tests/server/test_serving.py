@@ -163,6 +163,20 @@ def test_predictions_and_explanations_in_one_batch_are_kept_apart(server: Server
     assert [answer["prediction"] for answer in answers] == [alone[n % 8]["prediction"] for n in range(48)]
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's list of loaded libraries")
+def test_a_worker_loads_torch_only_to_explain_an_answer(small_store: Path, digits: Digits) -> None:
+    def has_torch(server: Server) -> bool:
+        workers = psutil.Process(server.process.pid).children(recursive=True)
+        return any("libtorch" in Path(f"/proc/{worker.pid}/maps").read_text() for worker in workers)
+
+    with torchserve.running(small_store, free_port(), workers=1) as server:
+        assert post(server, data=digits[0][0], headers=RAW).json()["prediction"] == 7
+        assert not has_torch(server)
+        explained = requests.post(f"{server.url}/explanations/mnist", data=digits[0][0], headers=RAW, timeout=60)
+        assert len(explained.json()["explanation"]) == 28
+        assert has_torch(server)
+
+
 @pytest.mark.parametrize("header", ["explain", "Explain"])
 def test_a_header_does_not_turn_a_prediction_into_an_explanation(header: str, server: Server, digits: Digits) -> None:
     assert "explanation" not in post(server, data=digits[0][0], headers={**RAW, header: "True"}).json()

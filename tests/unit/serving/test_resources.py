@@ -40,10 +40,22 @@ def test_a_containers_limit_on_cores_counts(files: dict[str, str], cores: int, g
     assert resources.available_cores() == cores
 
 
-@pytest.mark.parametrize(("limit", "workers"), [("1073741824", 1), ("2147483648", 3), ("max", 4)])
+@pytest.mark.parametrize(
+    ("limit", "cores", "workers"),
+    [
+        ("268435456", 8, 1),
+        ("1073741824", 8, 3),
+        ("2147483648", 8, 6),
+        ("max", 1, 1),
+        ("max", 2, 2),
+        ("max", 4, 3),
+        ("max", 64, 48),
+    ],
+)
 def test_workers_follow_cores_and_memory(
-    limit: str, workers: int, groups: Path, monkeypatch: pytest.MonkeyPatch
+    limit: str, cores: int, workers: int, groups: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: 1 << 17)  # 16 GiB
+    monkeypatch.setattr(resources, "available_cores", lambda: cores)
     (groups / "memory.max").write_text(limit + "\n")
     assert resources.default_workers() == workers
