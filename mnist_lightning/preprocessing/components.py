@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_lightning.preprocessing.decode import Bytes, NoDigitError
+
+Box = tuple[int, int, int, int]  # left, top, width, height
 
 MAX_INK = 0.8  # fraction of the image
 STRONG, WEAK = 0.5, 0.25  # of full ink: a stroke has strong ink somewhere and weak ink along it (hysteresis)
@@ -27,6 +29,7 @@ class DigitComponents:
     """The pixels that belong to the digit."""
 
     mask: Bytes  # (h, w), 1 in the digit, 0 elsewhere
+    box: Box  # of the mask's ones
     is_degraded: bool  # there is other ink, many components, or ink from one side of the image to the other
     digits: int  # count of digits side by side
 
@@ -52,14 +55,15 @@ class DigitComponents:
         specks = count - 1 > np.count_nonzero(area >= SPECK_AREA_RATIO * largest)
         is_degraded = bool(specks or np.count_nonzero(kept) > 2 or (sides[:2] & sides[2:]).any())
         digits = count_digits(stats[kept]) if np.count_nonzero(kept) > 1 else 1
-        return cls(weak if kept[1:].all() else kept.astype(np.uint8)[labels], is_degraded, digits)
+        mask = weak if kept[1:].all() else kept.astype(np.uint8)[labels]
+        return cls(mask, cast(Box, cv2.boundingRect(mask)), is_degraded, digits)
 
     @classmethod
     def _of_single(cls, weak: Bytes, stats: Sequence[int], ink: Bytes) -> "DigitComponents":
         if cv2.minMaxLoc(ink, weak)[1] <= STRONG * 255:
             raise NoDigitError(ONLY_FAINT)
-        _, _, width, height, _ = stats
-        return cls(weak, width == ink.shape[1] or height == ink.shape[0], 1)
+        left, top, width, height, _ = stats
+        return cls(weak, (left, top, width, height), width == ink.shape[1] or height == ink.shape[0], 1)
 
 
 def count_digits(components: NDArray[np.integer[Any] | np.floating[Any]]) -> int:
@@ -86,6 +90,10 @@ def _remove_ruled_lines(ink: Bytes) -> Bytes:
     """A mask (h, w) without ruled or squared paper and frames, which are two or more lines across the image."""
     if min(ink.shape) < MIN_RULED_SIDE:
         return ink
+    height, width = ink.shape
+    rows, columns = (cv2.reduce(ink, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).max() for axis in (1, 0))
+    if rows < round(LINE_LENGTH * width) and columns < round(LINE_LENGTH * height):
+        return ink
     rest, lines = ink, 0
     for turned in (False, True):  # horizontal lines, then vertical ones
         view = rest.T if turned else rest
@@ -105,7 +113,5 @@ def _remove_ruled_lines(ink: Bytes) -> Bytes:
 def _lines(ink: Bytes) -> Bytes | None:
     """The ink that runs without a gap along most of a row; None if there is no such row."""
     length = round(LINE_LENGTH * ink.shape[1])
-    if cv2.reduce(ink, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).max() < length:
-        return None
     found = cv2.morphologyEx(np.ascontiguousarray(ink), cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
     return np.asarray(found, dtype=np.uint8) if found.any() else None

@@ -95,12 +95,11 @@ def _depth_rank(pixels: int, inked: int) -> int:
 def _paper(image: Bytes) -> Bytes:
     """The color of the border or, if that varies, a small image of the paper."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    border = border.reshape(len(border), -1)
-    low, middle, high = len(border) // 8, len(border) // 2, len(border) - 1 - len(border) // 8
-    border = np.partition(border, (low, middle, high), axis=0)  # each channel separately
-    paper = border[middle]
-    uneven = max(int((border[high] - paper).max()), int((paper - border[low]).max())) > UNEVEN_LIGHT
-    return _background(image) if uneven else np.asarray(paper, dtype=np.uint8)
+    border.sort(axis=0)  # each channel separately
+    count = len(border)
+    low, paper, high = border[[count // 8, count // 2, count - 1 - count // 8]].reshape(3, -1)
+    uneven = max(int((high - paper).max()), int((paper - low).max())) > UNEVEN_LIGHT
+    return _background(image) if uneven else paper
 
 
 def _broadcast(paper: Bytes, array: Bytes) -> NDArray[np.float64] | Bytes:

@@ -29,6 +29,7 @@ SIDE, BOX = 28, 20  # pixels: MNIST's image, and the digit's box in it
 SUPERSAMPLING = 4  # strokes are measured and corrected at this multiple of MNIST's resolution
 MIN_CROP = 2 * BOX * SUPERSAMPLING  # longest side of a digit's crop, in pixels, before its last reduction
 MIN_STROKE, MAX_STROKE = 1.9, 3.6  # MNIST's pixels: the 20th and 95th percentile of its training digits
+SOFT_EDGE = np.ones((3, 3), np.uint8)  # dilates a mask of strokes by their soft edge
 DETECTION_SIDE = 256  # largest longest side at which the digit is searched for
 
 
@@ -66,7 +67,7 @@ def normalize_with_count(array: Bytes) -> NormalizedImage:
     found = DigitComponents.find(ink)
     if array.shape[:2] == (SIDE, SIDE) and found.is_degraded:
         return NormalizedImage(_stretch_contrast(array), found.digits)
-    crop = _scale(_crop(levels, model, ink, found.mask))
+    crop = _scale(_crop(levels, model, ink, found))
     return NormalizedImage(_center(_adjust_stroke_width(crop)), found.digits)
 
 
@@ -93,20 +94,22 @@ def is_in_mnist_form(array: Bytes) -> bool:
     return longest in (BOX - 1, BOX) and all(abs(center - SIDE / 2) <= 0.51 for center in centers)
 
 
-def _crop(levels: Sequence[Bytes], model: ForegroundModel, ink: Bytes, mask: Bytes) -> Bytes:
+def _crop(levels: Sequence[Bytes], model: ForegroundModel, ink: Bytes, found: DigitComponents) -> Bytes:
     """Crop the digit's ink to its box, at the smallest level of the pyramid that is at least MIN_CROP large.
 
-    `ink` and `mask` are (h, w) of the last of the `levels`, each of which is twice as large as the next.
+    `ink` (h, w) and the digit `found` in it belong to the last of the `levels`, each of which is twice as large as the
+    next.
     """
-    soft = cv2.dilate(mask, np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
-    left, top, width, height = cv2.boundingRect(soft)
+    left, top, width, height = found.box
     larger = min(len(levels) - 1, max(0, math.ceil(math.log2(MIN_CROP / max(width, height)))))
-    if larger:
-        ink = model.foreground(levels[-1 - larger])
+    if not larger:
+        window = slice(top, top + height), slice(left, left + width)
+        return np.asarray(cv2.multiply(ink[window], cv2.dilate(found.mask[window], SOFT_EDGE)), dtype=np.uint8)
+    soft = cv2.dilate(found.mask, SOFT_EDGE)
+    left, top, width, height = cv2.boundingRect(soft)
+    ink = model.foreground(levels[-1 - larger])
     ink = ink[top << larger : (top + height) << larger, left << larger : (left + width) << larger]
-    soft = soft[top : top + height, left : left + width]
-    if larger:
-        soft = cv2.resize(soft, ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    soft = cv2.resize(soft[top : top + height, left : left + width], ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return _trim(np.asarray(cv2.multiply(ink, soft), dtype=np.uint8))
 
 
@@ -149,7 +152,6 @@ def _adjust_stroke_width(ink: Bytes) -> Bytes:
 def _stroke_width(ink: Bytes) -> float:
     """The mean stroke width in pixels: twice the ink's area over the length of its outline."""
     _, mask = cv2.threshold(ink, 127, 1, cv2.THRESH_BINARY)
-    mask = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     length = sum(cv2.arcLength(outline, True) for outline in outlines)
     return 2 * cv2.countNonZero(mask) / max(length, 1.0)
@@ -165,4 +167,5 @@ def _center(ink: Bytes) -> Floats:
     left, top = (min(max(round(at), 0), room - n) for at, n in ((left, ink.shape[1]), (top, ink.shape[0])))
     around = (top, room - top - ink.shape[0], left, room - left - ink.shape[1])
     canvas = cv2.copyMakeBorder(ink, *around, cv2.BORDER_CONSTANT)
-    return cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
+    small = cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.divide(small, np.float32(255), dtype=np.float32)
