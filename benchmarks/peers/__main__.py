@@ -1,6 +1,6 @@
 """Compare this project's server with others under the same load, with the same network and preprocessing behind each.
 
-    python -m venv build/peers && build/peers/bin/pip install -r benchmarks/requirements-peers.txt
+    python -m venv build/peers && build/peers/bin/pip install . -r benchmarks/requirements-peers.txt
     build/peers/bin/python -m benchmarks.peers --connections 1 32 64 --plot docs/peers.png
     build/peers/bin/python -m benchmarks.peers --only mnist-lightning flask --kinds mnist
 

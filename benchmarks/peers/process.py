@@ -47,7 +47,7 @@ def running(
         PeerError: a package is missing, the peer does not start, or an answer differs.
     """
     if missing := [name for name in peer.needs if importlib.util.find_spec(name) is None]:
-        raise PeerError(f"{', '.join(missing)} not installed: pip install -r benchmarks/requirements-peers.txt")
+        raise PeerError(f"{', '.join(missing)} not installed: pip install . -r benchmarks/requirements-peers.txt")
     with tempfile.TemporaryDirectory(prefix="mnist-peer-", ignore_cleanup_errors=True) as folder:
         log, port = Path(folder, "log"), torchserve.free_port()
         values = {"python": sys.executable, "store": store.resolve(), "folder": folder, "port": port}
