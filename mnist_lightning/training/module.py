@@ -63,18 +63,27 @@ class DigitClassifier(L.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)
         self.optimizer, self.schedule, self.label_smoothing = optimizer, schedule, label_smoothing
         self.accuracy = MulticlassAccuracy(NUM_CLASSES, average="micro")
+        self.losses: list[torch.Tensor] = []  # of the epoch's steps so far
+        self.gradient_norms: list[torch.Tensor] = []
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """The loss of one step."""
         images, labels = batch
         loss = F.cross_entropy(self.network(images).float(), labels, label_smoothing=self.label_smoothing)
-        self.log(names.TRAIN_LOSS, loss, on_step=False, on_epoch=True, sync_dist=True)
+        self.losses.append(loss.detach())
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Log the norm of the gradient."""
+        """Note the norm of the gradient."""
         gradients = [weights.grad for weights in self.network.parameters() if weights.grad is not None]
-        self.log(names.GRADIENT_NORM, nn.utils.get_total_norm(gradients), on_step=False, on_epoch=True, sync_dist=True)
+        self.gradient_norms.append(nn.utils.get_total_norm(gradients))
+
+    def on_train_batch_end(self, *_: object) -> None:
+        """After an epoch's last step, log the means over its steps; to log each step would cost a twentieth of it."""
+        if self.trainer.is_last_batch:
+            for name, values in ((names.TRAIN_LOSS, self.losses), (names.GRADIENT_NORM, self.gradient_norms)):
+                self.log(name, torch.stack(values).mean(), on_step=False, on_epoch=True, sync_dist=True)
+                values.clear()
 
     def on_train_epoch_end(self) -> None:
         """Log the learning rate."""
