@@ -225,7 +225,7 @@ def test_torchserves_own_launcher_works(small_store: Path, picture: Path, tmp_pa
     """As in docs/operations.md, but on free ports."""
     port = free_port()
     settings = config.write_config(tmp_path, small_store, port)
-    environment = torchserve.environment(tmp_path) | {"JAVA_HOME": str(torchserve.java_home())}
+    environment = torchserve.environment(tmp_path, needs_torch=True) | {"JAVA_HOME": str(torchserve.java_home())}
     launcher = Path(sys.executable).with_name("torchserve")
     command: list[str | Path] = [launcher, "--start", "--foreground", "--ncs", "--ts-config", settings]
     command += ["--log-config", PROJECT / "config/log4j2.xml"]
