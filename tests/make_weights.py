@@ -1,4 +1,4 @@
-"""Train the small network that the tests serve, and store its weights in tests/weights/small.pt.
+"""Train the small network that the tests serve; store its weights and its export in tests/weights/small.{pt,onnx}.
 
     python -m tests.make_weights                      # 40 epochs of config/small.yaml, about 6 minutes on two cores
     python -m tests.make_weights --epochs 1 --limit 2000 --outliers 20 --out /tmp/small.pt
@@ -16,6 +16,7 @@ from pathlib import Path
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import save
+from mnist_lightning.packaging.export import to_onnx
 
 PROJECT = Path(__file__).resolve().parent.parent
 WEIGHTS_FILE = Path(__file__).with_name("weights") / "small.pt"
@@ -32,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         command += ["--data_dir", str(PROJECT / "data" / "MNIST" / "raw"), *flags, "--model_store", str(store)]
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
         subprocess.run(command, cwd=folder, env=environment, check=True)
-        save(load_network(store / ARCHIVE), options.out)
+        network = load_network(store / ARCHIVE)
+        save(network, options.out)
+        options.out.with_suffix(".onnx").write_bytes(to_onnx(network, options.out.read_bytes()))
     return 0
 
 

@@ -14,7 +14,7 @@ from mnist_lightning.models import digitnet
 from mnist_lightning.packaging import archiver
 from mnist_lightning.packaging.archiver import ARCHIVED_PACKAGES, PackagingError, build
 from tests.make_weights import WEIGHTS_FILE
-from tests.support import PROJECT
+from tests.support import PROJECT, build_small
 
 PACKAGE = PROJECT / "mnist_lightning"
 
@@ -45,7 +45,7 @@ BLOCKED = {
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an archive and its parts."""
     folder = tmp_path_factory.mktemp("built")
-    build(digitnet.load(WEIGHTS_FILE.read_bytes()), folder)
+    build_small(folder)
     return folder
 
 

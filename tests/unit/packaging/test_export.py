@@ -32,6 +32,11 @@ def test_it_predicts_what_the_network_predicts(network: DigitNet, exported: byte
     assert largest_difference(exported, network.with_temperature(1.1), check_images(100)) > MAX_DIFFERENCE
 
 
+def test_the_committed_export_is_that_of_the_committed_weights(network: DigitNet) -> None:
+    committed = WEIGHTS_FILE.with_suffix(".onnx").read_bytes()
+    assert largest_difference(committed, network, check_images(1000)) < MAX_DIFFERENCE
+
+
 def test_the_images_that_it_is_compared_on_are_many_and_different() -> None:
     images = check_images()
     assert images.shape == (10_000, 1, 28, 28)
