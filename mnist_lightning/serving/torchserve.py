@@ -32,6 +32,7 @@ from mnist_lightning.serving.health import WorkerRestarts, is_ready
 DEFAULT_PORT = 8080
 MIN_JAVA_VERSION = 17
 START_TIMEOUT, DRAIN_TIMEOUT, STOP_TIMEOUT = 120.0, 3.0, 4.0  # seconds
+SETTLE_SECONDS = 0.5
 # The only variables that Java and the workers inherit, so that no secret reaches them.
 FORWARDED_ENV = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
 TORCH_STUB = Path(__file__).parent / "torch_stub"
@@ -110,10 +111,11 @@ def stop(process: subprocess.Popen[bytes], url: str, token: str | None = None) -
     """Let the server answer received requests, then end Java, which ends its workers; kill them after STOP_TIMEOUT.
 
     On SIGTERM TorchServe closes every connection at once. Its queue is first in, first out: when a request sent now
-    is answered, all earlier ones are.
+    is answered, workers have taken all earlier ones. The batches of the other workers get SETTLE_SECONDS more.
     """
     deadline = time.monotonic() + STOP_TIMEOUT
-    is_ready(url, DRAIN_TIMEOUT, token)
+    if is_ready(url, DRAIN_TIMEOUT, token):
+        time.sleep(SETTLE_SECONDS)
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
