@@ -99,7 +99,8 @@ COMPILE := $(UV) compile --quiet --universal --python-version 3.11 --generate-ha
 IMAGE ?= mnist-serve
 image:
 	@test -f model_store/mnist.json || { echo "error: model_store/ has no model; create one with: make run" >&2; exit 1; }
-	docker build $(BUILD_FLAGS) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --build-arg MODEL="$$(cat model_store/mnist.json)" \
+	docker build $(BUILD_FLAGS) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+	  --build-arg MODEL="$$(cat model_store/mnist.json)" \
 	  --build-arg VERSION="$$(git describe --always --tags)" --build-arg COMMIT="$$(git rev-parse HEAD)" \
 	  -t $(IMAGE) .
 

@@ -22,8 +22,6 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "config": {"default": "config/train.yaml", "help": "the recipe (%(default)s)"},
     "repeats": {"type": int, "default": 51, "help": "measurements of each time (%(default)s)"},
 }
-
-
 PACKAGES = ("torch", "lightning", "onnxruntime", "opencv-python-headless", "pillow", "torchserve")
 
 

@@ -58,7 +58,7 @@ def _pytorch(folder: Path, *, bfloat16: bool = False, traced: bool = False) -> P
 def _onnxruntime(folder: Path, *, int8: bool = False) -> Predict:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
+    options = onnxruntime.SessionOptions()  # as inference.loader, whose own imports would count
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     path = folder / ("int8.onnx" if int8 else EXPORTED)

@@ -16,19 +16,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import nn
 
+from benchmarks.ablation import LabeledFiles, accuracy
 from benchmarks.common import conditions, make_parser
 from benchmarks.corruptions import CORRUPTIONS
 from benchmarks.learning_curve import load_recipe
-from benchmarks.presentations import encode
-from mnist_lightning.datasets import samples
-from mnist_lightning.datasets.splits import Batch, MnistSplits
-from mnist_lightning.models.digitnet import DigitNet, predict_logits
-from mnist_lightning.preprocessing.normalize import from_bytes
+from benchmarks.robustness import as_bmp, concatenate, load_folder, present_all
+from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.fit import fit, silence_warnings
 
@@ -66,7 +64,12 @@ def main() -> int:
     silence_warnings()
     recipe = load_recipe(options.config)
     splits = MnistSplits.load(options.data)
-    sets = {"validation": splits.validation, "corrupted": corrupted(splits.validation)}
+    images, labels = (part.numpy() for part in splits.validation)
+    few, their_labels = images[:CORRUPTED_DIGITS, 0], labels[:CORRUPTED_DIGITS]
+    sets = {
+        "validation": present_all(images[:, 0], labels, as_bmp(lambda image, rng: image)),
+        "corrupted": concatenate(present_all(few, their_labels, as_bmp(change)) for change in CORRUPTIONS.values()),
+    }
     sets |= {folder.name: load_folder(folder) for folder in options.pictures}
     print(conditions() + "\n")
     print("| network | weights | million multiply-adds | seconds | " + " | ".join(f"{name}, %" for name in sets) + " |")
@@ -83,7 +86,7 @@ def main() -> int:
 
 
 def measure(
-    shape: Shape, recipe: Recipe, splits: MnistSplits, sets: Mapping[str, Batch], seeds: int
+    shape: Shape, recipe: Recipe, splits: MnistSplits, sets: Mapping[str, LabeledFiles], seeds: int
 ) -> dict[str, float]:
     """Size, seconds of training and accuracy in percent of a network; means over the seeds."""
     own = replace(recipe, widths=list(shape.widths), epochs=shape.epochs, pooled=shape.pooled)
@@ -92,21 +95,13 @@ def measure(
         with tempfile.TemporaryDirectory() as folder:
             result = fit(OPTIMIZER, seed, own, splits, Path(folder))
         seconds.append(result.seconds)
-        accuracies.append([accuracy(result.network, batch) for batch in sets.values()])
+        accuracies.append([accuracy(result.network, files) for files in sets.values()])
     return {
         "weights": sum(weights.numel() for weights in result.network.parameters()),
         "multiply_adds": round(multiply_adds(result.network) / 1e6, 1),
         "seconds": round(mean(seconds), 1),
-        **{
-            name: round(100 * mean(values), 2) for name, values in zip(sets, zip(*accuracies, strict=True), strict=True)
-        },
+        **{name: round(mean(values), 2) for name, values in zip(sets, zip(*accuracies, strict=True), strict=True)},
     }
-
-
-def accuracy(network: DigitNet, batch: Batch) -> float:
-    """The share of images (N, 1, 28, 28) uint8 that are classified correctly."""
-    images, labels = batch
-    return float((predict_logits(network, images).argmax(dim=1) == labels).float().mean())
 
 
 @torch.no_grad()
@@ -124,26 +119,6 @@ def multiply_adds(network: DigitNet) -> int:
     for hook in hooks:
         hook.remove()
     return sum(counts)
-
-
-def corrupted(batch: Batch) -> Batch:
-    """The first CORRUPTED_DIGITS of a batch in every corruption, preprocessed as the server does."""
-    images, labels = (part[:CORRUPTED_DIGITS] for part in batch)
-    rng = np.random.default_rng(0)
-    contents = [encode(change(image, rng), "BMP") for change in CORRUPTIONS.values() for image in images[:, 0].numpy()]
-    return normalized(contents), labels.repeat(len(CORRUPTIONS))
-
-
-def load_folder(folder: Path) -> Batch:
-    """The labelled pictures of a folder, preprocessed as the server does."""
-    found = list(samples.load_folder(folder))
-    return normalized([sample.content for sample in found]), torch.tensor([sample.label for sample in found])
-
-
-def normalized(contents: Sequence[bytes]) -> torch.Tensor:
-    """Picture files -> (N, 1, 28, 28) uint8."""
-    pixels = np.stack([from_bytes(content) for content in contents])
-    return torch.from_numpy((pixels * 255).round().astype(np.uint8)).unsqueeze(1)
 
 
 def plot(rows: Sequence[Mapping[str, object]]) -> Figure:

@@ -62,12 +62,12 @@ def main() -> int:
     test_images, test_labels = mnist.load(options.data, train=False)
     images, labels = test_images[: options.digits, 0].numpy(), test_labels[: options.digits].numpy()
     presented = {name: present_all(images, labels, present) for name, present in PRESENTATIONS.items()}
-    corrupted = {name: present_all(images, labels, _as_bmp(corrupt)) for name, corrupt in CORRUPTIONS.items()}
-    sets = {folder.name: _load_folder(folder) for folder in options.pictures}
+    corrupted = {name: present_all(images, labels, as_bmp(corrupt)) for name, corrupt in CORRUPTIONS.items()}
+    sets = {folder.name: load_folder(folder) for folder in options.pictures}
     sets |= {
-        "presented": _concatenate(presented.values()),
-        "corrupted": _concatenate(corrupted.values()),
-        "MNIST": present_all(images, labels, _as_bmp(lambda image, rng: image)),
+        "presented": concatenate(presented.values()),
+        "corrupted": concatenate(corrupted.values()),
+        "MNIST": present_all(images, labels, as_bmp(lambda image, rng: image)),
     }
     curves = robustness_curves(network, images, labels)
     report = {
@@ -114,16 +114,19 @@ def _rotated(image: Bytes, degrees: float) -> bytes:
     return encode(paint(rotate(strokes(image, 200), degrees)))
 
 
-def _as_bmp(change: Callable[[Bytes, Generator], Bytes]) -> Presentation:
+def as_bmp(change: Callable[[Bytes, Generator], Bytes]) -> Presentation:
+    """The presentation of MNIST's digits after a change of their pixels."""
     return lambda image, rng: encode(change(image, rng), "BMP")
 
 
-def _load_folder(folder: Path) -> LabeledFiles:
+def load_folder(folder: Path) -> LabeledFiles:
+    """The labelled pictures of a folder."""
     found = list(samples.load_folder(folder))
     return LabeledFiles([sample.content for sample in found], np.array([sample.label for sample in found]))
 
 
-def _concatenate(sets: Iterable[LabeledFiles]) -> LabeledFiles:
+def concatenate(sets: Iterable[LabeledFiles]) -> LabeledFiles:
+    """All files of several sets."""
     contents, labels = zip(*sets, strict=True)
     return LabeledFiles(list(chain.from_iterable(contents)), np.concatenate(labels))
 

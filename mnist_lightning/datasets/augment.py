@@ -18,6 +18,7 @@ from mnist_lightning.datasets.raster import (
     apply_to_subsets,
     dilate,
     erode,
+    pick,
     random_affine,
     random_subsets,
     uniform_per_image,
@@ -77,7 +78,7 @@ def corrupt(images: Images, share: float = 0.2) -> Images:
 
     A batch meets KINDS_PER_BATCH kinds, drawn anew for each: every kind costs time, even on a few images.
     """
-    kinds = [CORRUPTIONS[index] for index in torch.randperm(len(CORRUPTIONS))[:KINDS_PER_BATCH].tolist()]
+    kinds = pick(CORRUPTIONS, KINDS_PER_BATCH)
     return apply_to_subsets(images, kinds, random_subsets(len(images), [share / len(kinds)] * len(kinds)))
 
 

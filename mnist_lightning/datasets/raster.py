@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 Images = torch.Tensor  # (B, 1, 28, 28), floats in [0, 1], white ink on black
 Step = Callable[[Images], Images]  # changes every image in its own way; the batch keeps its shape
 SIDE = 28
+Item = TypeVar("Item")
 
 
 def uniform(count: int, low: float, high: float, like: torch.Tensor) -> torch.Tensor:
@@ -31,6 +33,11 @@ def random_subsets(count: int, probabilities: Sequence[float]) -> list[torch.Ten
     members = torch.bucketize(torch.rand(count, dtype=torch.float64), bounds, right=True)
     sizes = torch.bincount(members, minlength=len(probabilities) + 1).tolist()
     return list(torch.split(members.argsort(stable=True), sizes)[:-1])
+
+
+def pick(items: Sequence[Item], count: int) -> list[Item]:
+    """A random `count` of the items, each at most once; drawn on the CPU."""
+    return [items[index] for index in torch.randperm(len(items))[:count].tolist()]
 
 
 def apply_to_subsets(images: Images, steps: Sequence[Step], subsets: Sequence[torch.Tensor]) -> Images:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 
-from mnist_lightning.datasets.raster import SIDE, Images, Step, center_of_mass, draw_segments, uniform
+from mnist_lightning.datasets.raster import SIDE, Images, Step, center_of_mass, draw_segments, pick, uniform
 
 DIGITS_PER_BATCH = 2
 
@@ -19,8 +19,7 @@ def add_regional_variants(images: Images, labels: torch.Tensor, amount: float = 
     """
     if not amount:
         return images
-    digits = torch.randperm(len(REGIONAL_VARIANTS))[:DIGITS_PER_BATCH].tolist()
-    kinds = [list(REGIONAL_VARIANTS.items())[index] for index in digits]
+    kinds = pick(list(REGIONAL_VARIANTS.items()), DIGITS_PER_BATCH)
     scale = amount * len(REGIONAL_VARIANTS) / len(kinds)
     chosen = [_choose(labels == digit, scale * share) for digit, (_, share) in kinds]
     places = torch.cat(chosen)

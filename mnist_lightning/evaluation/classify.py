@@ -70,6 +70,5 @@ def _predict(network: DigitNet, images: Sequence[NormalizedImage]) -> list[Answe
         return []
     batch = torch.from_numpy(np.stack([image.image for image in images])).unsqueeze(1)  # (B, 1, 28, 28)
     with torch.inference_mode():
-        logits, log_odds = network.predict_with_ood(batch)
-    probabilities, is_digit = logits.softmax(dim=1).numpy(), log_odds.sigmoid().numpy()
-    return prediction.format_answers(probabilities, is_digit, network.threshold, images)
+        probabilities, is_digit = network.predict_probabilities(batch)
+    return prediction.format_answers(probabilities.numpy(), is_digit.numpy(), network.threshold, images)

@@ -109,6 +109,11 @@ class DigitNet(nn.Module):
         logits: torch.Tensor = self.head(features)
         return logits, self.ood_head(features, logits)
 
+    def predict_probabilities(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probabilities of the ten digits, (B, 10), and of showing a digit, (B,). Raises as `predict_with_ood`."""
+        logits, log_odds = self.predict_with_ood(images)
+        return logits.softmax(dim=1), log_odds.sigmoid()
+
     @property
     def threshold(self) -> float:
         """The probability of showing a digit below which a picture is rejected; 0 without an OOD head."""

@@ -38,15 +38,14 @@ class ExportError(RuntimeError):
 
 
 class _Outputs(nn.Module):
-    """What the server needs of a network: (B, 1, 28, 28) -> probabilities (B, 10) and of showing a digit (B,)."""
+    """What the server needs of a network: `predict_probabilities` as the method that is exported."""
 
     def __init__(self, network: DigitNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits, log_odds = self.network.predict_with_ood(images)
-        return logits.softmax(dim=1), log_odds.sigmoid()
+        return self.network.predict_probabilities(images)
 
 
 def to_onnx(network: DigitNet, weights: bytes) -> bytes:

@@ -38,17 +38,8 @@ IRRELEVANT_WARNINGS = (
     ".*is not empty",
 )
 RECIPE_PARAMETERS = (
-    *(
-        "widths",
-        "pooled",
-        "epochs",
-        "finetune_fraction",
-        "batch_size",
-        "label_smoothing",
-        "ema_window",
-        "outliers",
-        "limit",
-    ),
+    *("widths", "pooled", "epochs", "finetune_fraction", "batch_size", "label_smoothing", "ema_window"),
+    *("outliers", "limit"),
 )
 
 
