@@ -3,7 +3,8 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -22,6 +23,7 @@ from mnist_lightning.tracking import provenance
 
 DEFAULT_URI = "sqlite:///mlflow.db"  # in the current folder
 EXPERIMENT = "mnist"
+OPENS_ON_RUNS = ("mlflow.experimentKind", "custom_model_development")  # the experiment's tag, read by MLflow's page
 
 # Metrics of a finished run.
 BEST_VALIDATION_ACCURACY = "best_validation_accuracy"
@@ -74,7 +76,7 @@ def connect(*, create: bool = True) -> None:
     try:
         if create:
             mlflow.set_experiment(EXPERIMENT)
-            mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")  # its page opens on runs
+            _write_shared(partial(mlflow.set_experiment_tag, *OPENS_ON_RUNS))
         else:
             mlflow.get_experiment_by_name(EXPERIMENT)
     except MlflowException as error:
@@ -149,7 +151,7 @@ def log_dataset(images: np.ndarray, labels: np.ndarray, name: str, context: str)
     dataset = mlflow.data.from_numpy(  # type: ignore[attr-defined]  # defined when mlflow.data is imported
         images, targets=labels, name=name
     )
-    mlflow.log_input(dataset, context=context)
+    _write_shared(partial(mlflow.log_input, dataset, context=context))
 
 
 def log_model(network: nn.Module, example: np.ndarray) -> None:
@@ -208,6 +210,20 @@ def metric_history(run_id: str, name: str) -> list[float]:
 def tags(run_id: str) -> dict[str, str]:
     """The tags of a run."""
     return dict(mlflow.get_run(run_id).data.tags)
+
+
+def _write_shared(write: Callable[[], object]) -> None:
+    """Write what other processes may write at the same moment: the experiment's tags and its datasets.
+
+    MLflow looks for a row and then inserts it. Of two processes, the later one violates a unique constraint, which
+    MLflow reports as a bad request; its second attempt finds the row.
+    """
+    try:
+        write()
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        write()
 
 
 def _local_path(uri: str) -> Path | None:

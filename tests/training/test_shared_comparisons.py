@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 import requests
 from mlflow import MlflowClient
@@ -142,6 +143,23 @@ def check_shared(client: MlflowClient, name: str) -> str:
     assert sorted(run.info.run_name for run in children) == sorted(OPTIMIZERS)
     assert {run.info.status for run in children} == {"FINISHED"}
     return str(parent.info.run_id)
+
+
+def test_runs_log_one_dataset_at_the_same_moment(client: MlflowClient) -> None:
+    together = threading.Barrier(4)
+
+    def log(number: int) -> None:
+        together.wait(60)
+        with runs.run(f"run {number}"):
+            for seed in range(5):
+                images = np.random.default_rng(seed).integers(0, 256, (2, 28, 28), dtype=np.uint8)
+                together.wait(60)
+                runs.log_dataset(images, images[:, 0, 0], f"dataset {seed}", "training")
+
+    with ThreadPoolExecutor(together.parties) as pool:
+        list(pool.map(log, range(together.parties)))
+    logged = runs_of(client, "attributes.run_name LIKE 'run %'")
+    assert [len(run.inputs.dataset_inputs) for run in logged] == [5] * together.parties
 
 
 def test_three_processes_share_one_comparison(
