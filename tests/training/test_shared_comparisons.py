@@ -159,7 +159,7 @@ def test_runs_log_one_dataset_at_the_same_moment(client: MlflowClient) -> None:
     with ThreadPoolExecutor(together.parties) as pool:
         list(pool.map(log, range(together.parties)))
     logged = runs_of(client, "attributes.run_name LIKE 'run %'")
-    assert [len(run.inputs.dataset_inputs) for run in logged] == [5] * together.parties
+    assert [run.inputs and len(run.inputs.dataset_inputs) for run in logged] == [5] * together.parties
 
 
 def test_three_processes_share_one_comparison(
