@@ -11,22 +11,30 @@ import org.pytorch.serve.util.TokenAuthorization;
 
 /**
  * Replaces TorchServe 0.12.0's class of the same name by its place on the class path: accepts a gRPC call if it has
- * the token that HTTP requests need as well, and writes no access log. It does not support TorchServe's own tokens.
+ * the token that HTTP requests need as well, and writes no access log; refuses all calls of the management service,
+ * which could stop every worker. It does not support TorchServe's own tokens.
  */
 public class GRPCInterceptor implements ServerInterceptor {
 
     private static final Metadata.Key<String> AUTHORIZATION =
             Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
+    private final boolean management;
+
     public GRPCInterceptor(ConnectorType connectorType) {
         if (TokenAuthorization.isEnabled()) {
             throw new IllegalStateException("set disable_token_authorization=true; this server uses its own tokens");
         }
+        management = connectorType == ConnectorType.MANAGEMENT_CONNECTOR;
     }
 
     @Override
     public <Q, A> ServerCall.Listener<Q> interceptCall(
             ServerCall<Q, A> call, Metadata headers, ServerCallHandler<Q, A> next) {
+        if (management) {
+            call.close(Status.PERMISSION_DENIED.withDescription("this server cannot be managed by gRPC"), new Metadata());
+            return new ServerCall.Listener<>() {};
+        }
         if (Token.REQUIRED.matches(headers.get(AUTHORIZATION))) {
             return next.startCall(call, headers);
         }

@@ -2,6 +2,7 @@ package org.pytorch.serve.http;
 
 import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.ChannelPipeline;
 import io.netty.channel.SimpleChannelInboundHandler;
 import io.netty.handler.codec.http.FullHttpMessage;
@@ -9,14 +10,16 @@ import io.netty.handler.codec.http.FullHttpRequest;
 import io.netty.handler.codec.http.FullHttpResponse;
 import io.netty.handler.codec.http.HttpHeaderNames;
 import io.netty.handler.codec.http.HttpHeaderValues;
+import io.netty.handler.codec.http.HttpHeaders;
 import io.netty.handler.codec.http.HttpMessage;
 import io.netty.handler.codec.http.HttpObjectAggregator;
 import io.netty.handler.codec.http.HttpResponseStatus;
+import io.netty.handler.codec.http.HttpServerCodec;
 import io.netty.handler.codec.http.HttpUtil;
 import io.netty.handler.codec.http.QueryStringDecoder;
 import java.io.IOException;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.pytorch.serve.archive.DownloadArchiveException;
 import org.pytorch.serve.archive.model.ModelException;
@@ -32,9 +35,9 @@ import org.slf4j.LoggerFactory;
  * Replaces TorchServe 0.12.0's class of the same name, by its place on the class path. The differences:
  *
  * <ul>
- *   <li>A form-encoded body, curl's default content type, reaches the handler unchanged. TorchServe parses it as a
- *       form, which damages pictures, or answers 500 and logs their bytes.
- *   <li>Malformed multipart bodies get 400 instead of 500, and their memory is released.
+ *   <li>Forms reach the handler unchanged. TorchServe parses them by Netty 4.1.53, whose time grows with the square of
+ *       the spaces in a field's name, which does not bound their number (CVE-2024-29025), and which answers 500 to some
+ *       malformed ones. A form-encoded body, curl's default content type, is damaged by it.
  *   <li>A body above max_request_size gets 413 with a JSON body instead of an empty one.
  *   <li>A full queue gets 503 with an error that names the queue instead of a lack of workers.
  *   <li>Each request passes the RequestGate first.
@@ -46,10 +49,10 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
 
     private static final Logger logger = LoggerFactory.getLogger(HttpRequestHandler.class);
 
-    private static final String MULTIPART_DECODERS = "io.netty.handler.codec.http.multipart.";
+    /** Read by inference/protocols.py. */
+    private static final String FORM_TYPE = "mnist-form-type";
 
-    private static final String BAD_MULTIPART =
-            "the multipart body is malformed; send fields as curl -F data=@picture.png does";
+    private static final List<String> FORMS = List.of("multipart/", "application/x-www-form-urlencoded");
 
     private static final String BUSY =
             "the server is busy: its queue is full, or no worker is running; try again later";
@@ -84,7 +87,10 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
     public void handlerAdded(ChannelHandlerContext ctx) {
         Aggregator aggregator = new Aggregator(ConfigManager.getInstance().getMaxRequestSize());
         ctx.pipeline().replace(HttpObjectAggregator.class, "aggregator", aggregator);
-        ctx.pipeline().addBefore("aggregator", "gate", new RequestGate());
+        RequestGate gate = new RequestGate();
+        ctx.pipeline().addBefore("aggregator", "gate", gate);
+        ctx.pipeline().replace(HttpServerCodec.class, "codec", new StrictHttpCodec());
+        ctx.pipeline().addBefore("codec", "arrivals", new Arrivals(gate));
     }
 
     @Override
@@ -94,21 +100,10 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
             if (!req.decoderResult().isSuccess()) {
                 throw new BadRequestException("Invalid HTTP message.");
             }
-            if (HttpHeaderValues.APPLICATION_X_WWW_FORM_URLENCODED.contentEqualsIgnoreCase(HttpUtil.getMimeType(req))) {
-                req.headers().set(HttpHeaderNames.CONTENT_TYPE, HttpHeaderValues.APPLICATION_OCTET_STREAM);
-            }
+            keepForm(req.headers());
             QueryStringDecoder decoder = new QueryStringDecoder(req.uri());
             handlerChain.handleRequest(ctx, req, decoder, decoder.path().split("/"));
         } catch (Throwable t) {
-            if (isMultipartFault(req, t)) {
-                // A decoder whose constructor fails never releases the body: after some megabytes of such requests,
-                // no memory is left for bodies. This handler's own reference stays.
-                if (req.refCnt() > 1) {
-                    req.release(req.refCnt() - 1);
-                }
-                NettyUtils.sendError(ctx, HttpResponseStatus.BAD_REQUEST, t, BAD_MULTIPART);
-                return;
-            }
             if (t instanceof ServiceUnavailableException) {
                 FullHttpResponse busy = JsonErrorResponse.of(HttpResponseStatus.SERVICE_UNAVAILABLE, "BusyError", BUSY);
                 busy.headers().set(HttpHeaderNames.RETRY_AFTER, 1);
@@ -135,18 +130,13 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
         ctx.close();
     }
 
-    /**
-     * Whether Netty's multipart decoder threw. It throws ErrorDataDecoderException for some malformed bodies and other
-     * exceptions for others; for exceptions thrown often, the JVM omits the stack trace.
-     */
-    private static boolean isMultipartFault(FullHttpRequest req, Throwable thrown) {
-        String type = req.headers().get(HttpHeaderNames.CONTENT_TYPE, "");
-        StackTraceElement[] trace = thrown.getStackTrace();
-        return thrown instanceof RuntimeException
-                && type.regionMatches(true, 0, "multipart/", 0, "multipart/".length())
-                && (trace.length == 0
-                        || Arrays.stream(trace).anyMatch(
-                                frame -> frame.getClassName().startsWith(MULTIPART_DECODERS)));
+    /** Declares a form as bytes, so that TorchServe does not parse it; FORM_TYPE keeps what the client declared. */
+    private static void keepForm(HttpHeaders headers) {
+        String type = headers.get(HttpHeaderNames.CONTENT_TYPE, "");
+        headers.remove(FORM_TYPE);
+        if (FORMS.stream().anyMatch(form -> type.regionMatches(true, 0, form, 0, form.length()))) {
+            headers.set(FORM_TYPE, type).set(HttpHeaderNames.CONTENT_TYPE, HttpHeaderValues.APPLICATION_OCTET_STREAM);
+        }
     }
 
     private static HttpResponseStatus statusOf(Throwable thrown) {
@@ -155,6 +145,22 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
                 .map(Map.Entry::getValue)
                 .findFirst()
                 .orElse(HttpResponseStatus.INTERNAL_SERVER_ERROR);
+    }
+
+    /** Tells the gate of all bytes that arrive, before they form a message. */
+    private static final class Arrivals extends ChannelInboundHandlerAdapter {
+
+        private final RequestGate gate;
+
+        Arrivals(RequestGate gate) {
+            this.gate = gate;
+        }
+
+        @Override
+        public void channelRead(ChannelHandlerContext ctx, Object message) {
+            gate.bytesArrived();
+            ctx.fireChannelRead(message);
+        }
     }
 
     /** Answers 413 with a JSON body to bodies that are too large, whether received or only announced. */

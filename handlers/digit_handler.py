@@ -3,7 +3,9 @@
 import gc
 import json
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from http import HTTPStatus
 from itertools import islice
@@ -13,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_lightning.inference import prediction, timeout, torchserve_patches
+from mnist_lightning.inference import prediction, torchserve_patches
 from mnist_lightning.inference.errors import (
+    TooLargeAnswerError,
     TooManyPicturesError,
     UnexplainedError,
     error_response,
@@ -22,14 +25,23 @@ from mnist_lightning.inference.errors import (
     strip_traceback,
 )
 from mnist_lightning.inference.loader import MAX_BATCH, Model, load_model
-from mnist_lightning.inference.metrics import MetricsBuffer
+from mnist_lightning.inference.metrics import MetricsBuffer, worker_name
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.inference.protocols import Request, parse_request
 from mnist_lightning.inference.reload import FileReloader
+from mnist_lightning.inference.timeout import (
+    BATCH_SECONDS,
+    MIN_SECONDS,
+    REQUEST_SECONDS,
+    CpuBudget,
+    install_handler,
+)
 from mnist_lightning.preprocessing.decode import BadPictureError
 
 Item = dict[str, Any]
 Images = NDArray[np.float32]
+Limit = Callable[..., AbstractContextManager[None]]  # CpuBudget.spend, for the batch
+MAX_ANSWER_BYTES = 1 << 20  # TorchServe ends a worker whose answers exceed max_response_size
 
 
 class DigitHandler:
@@ -39,9 +51,9 @@ class DigitHandler:
         """Load the model from the archive's folder and warm it up, so that the first client does not wait."""
         logging.getLogger().setLevel(logging.WARNING)  # the worker logs several lines a request otherwise
         torchserve_patches.apply_patches()
-        timeout.install_handler()
+        install_handler()
         exported = Path(context.system_properties["model_dir"], context.manifest["model"]["serializedFile"])
-        self.metrics = MetricsBuffer(getattr(context, "metrics", None))
+        self.metrics = MetricsBuffer(getattr(context, "metrics", None), worker_name(sys.argv))
         self.reloader = FileReloader(exported, partial(load_model, folder=exported.parent))
         self._switch_model()
         gc.collect()
@@ -52,7 +64,12 @@ class DigitHandler:
     def handle(self, data: list[Item], context: Any) -> list[bytes]:
         """Answer a batch of requests with as many JSON bodies, in order. All pictures share one inference."""
         self._switch_model()
-        requests = [self.preprocess(item, context, index) for index, item in enumerate(data)]
+        batch = CpuBudget(BATCH_SECONDS)
+        budgets = [CpuBudget(REQUEST_SECONDS) for _ in data]
+        requests = [
+            self.preprocess(item, context, index, partial(budget.spend, batch))
+            for index, (item, budget) in enumerate(zip(data, budgets, strict=True))
+        ]
         images = [image for request in requests if isinstance(request, Request) for image in request.images]
         answers: list[Answer] = []
         if images:
@@ -60,12 +77,15 @@ class DigitHandler:
             answers = prediction.format_answers(*scores, self.model.threshold, images)
         self.metrics.batch(len(data), answers)
         remaining = iter(answers)
-        return [self.postprocess(request, remaining, context, index) for index, request in enumerate(requests)]
+        return [
+            self.postprocess(request, remaining, context, index, partial(budget.spend, batch))
+            for index, (request, budget) in enumerate(zip(requests, budgets, strict=True))
+        ]
 
-    def preprocess(self, item: Item, context: Any, index: int) -> Request | Exception:
+    def preprocess(self, item: Item, context: Any, index: int, limit: Limit) -> Request | Exception:
         """Parse a request and normalize its pictures; the error if that fails."""
         try:
-            with timeout.cpu_limit():
+            with limit(minimum=MIN_SECONDS):
                 return parse_request(item, context.get_all_request_header(index))
         except BadPictureError as error:
             return strip_traceback(error)
@@ -76,7 +96,9 @@ class DigitHandler:
         """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities of the digits, (B,) of showing a digit."""
         return prediction.predict(self.model.session, images, MAX_BATCH)
 
-    def postprocess(self, request: Request | Exception, answers: Iterator[Answer], context: Any, index: int) -> bytes:
+    def postprocess(
+        self, request: Request | Exception, answers: Iterator[Answer], context: Any, index: int, limit: Limit
+    ) -> bytes:
         """The body of one response, built from the next of the batch's `answers`; sets its status and Content-Type."""
         context.set_response_content_type(index, "application/json")
         if isinstance(request, Request):
@@ -84,8 +106,11 @@ class DigitHandler:
             try:
                 # For each request separately: TorchServe's own handlers look at the first of a batch only.
                 if context.get_request_header(index, "explain") == "True":
-                    own = self.explain([image.image for image in request.images], own)
-                return json.dumps(request.format(own)).encode()
+                    own = self.explain([image.image for image in request.images], own, limit)
+                body = json.dumps(request.format(own)).encode()
+                if len(body) <= MAX_ANSWER_BYTES:
+                    return body
+                raise TooLargeAnswerError(f"the answer has {len(body):,} bytes; the limit is {MAX_ANSWER_BYTES:,}")
             except (BadPictureError, UnexplainedError) as error:
                 request = strip_traceback(error)
             except Exception as error:  # the boundary, as above
@@ -95,18 +120,21 @@ class DigitHandler:
         context.set_response_status(status, HTTPStatus(status).phrase, index)
         return body
 
-    def explain(self, images: list[Images], answers: list[Answer]) -> list[Answer]:
+    def explain(self, images: list[Images], answers: list[Answer], limit: Limit) -> list[Answer]:
         """The answers, each with `seen`, the model's input in 0..255, and `explanation`, 28 rows of 28 each."""
         torchserve_patches.use_torch()
         try:
-            from mnist_lightning.inference.attribution import MAX_PICTURES, attribute
+            from mnist_lightning.inference.attribution import MAX_PICTURES, attribute, load
         except ImportError as error:
             message = f"this server cannot explain answers: {error}; pip install captum torch"
             raise UnexplainedError(message) from error
         if len(images) > MAX_PICTURES:
             raise TooManyPicturesError(f"{len(images)} pictures; the limit for explanations is {MAX_PICTURES}")
         inputs = np.stack(images)
-        contributions = attribute(self.model.weights, inputs, np.array([answer["prediction"] for answer in answers]))
+        digits = np.array([answer["prediction"] for answer in answers])
+        network = load(self.model.weights)  # the first explanation pays for it, with no limit of time
+        with limit():
+            contributions = attribute(network, inputs, digits)
         pixels = (inputs * 255).round().astype(np.int64).tolist()
         rows = contributions.astype(np.float64).round(4).tolist()
         return [

@@ -8,20 +8,26 @@ from captum.attr import IntegratedGradients
 from numpy.typing import NDArray
 
 from mnist_lightning.models import digitnet
+from mnist_lightning.models.digitnet import DigitNet
 
 STEPS = 50  # from a black image to the given one
 MAX_PICTURES = 8  # of one request: each costs fifty times as much as its prediction
 MAX_BATCH = 64  # interpolated images in memory at a time
 
 
-_network = functools.lru_cache(maxsize=1)(digitnet.load)
+@functools.lru_cache(maxsize=1)
+def load(weights: bytes) -> DigitNet:
+    """Load the network of a file with weights, and use it once, because the first use takes longer."""
+    network = digitnet.load(weights)
+    attribute(network, np.zeros((1, 28, 28), dtype=np.float32), np.zeros(1, dtype=np.int64))
+    return network
 
 
-def attribute(weights: bytes, images: NDArray[np.float32], digits: NDArray[np.int64]) -> NDArray[np.float32]:
+def attribute(network: DigitNet, images: NDArray[np.float32], digits: NDArray[np.int64]) -> NDArray[np.float32]:
     """The contribution of each pixel to the logit of the predicted digit.
 
     Args:
-        weights: the content of the file with the classifier's weights.
+        network: the classifier.
         images: (B, 28, 28) floats in [0, 1].
         digits: (B,) the predicted digits.
 
@@ -31,7 +37,7 @@ def attribute(weights: bytes, images: NDArray[np.float32], digits: NDArray[np.in
         Deep Networks" (2017).
     """
     batch = torch.from_numpy(images).unsqueeze(1)  # (B, 1, 28, 28)
-    contributions = IntegratedGradients(_network(weights)).attribute(
+    contributions = IntegratedGradients(network).attribute(
         batch, target=torch.from_numpy(digits), n_steps=STEPS, internal_batch_size=MAX_BATCH
     )
     result: NDArray[np.float32] = contributions.squeeze(1).detach().float().numpy()

@@ -18,6 +18,10 @@ class EmptyBodyError(BadPictureError):
     """The request holds no picture."""
 
 
+class BadFormError(BadPictureError):
+    """The multipart body does not parse."""
+
+
 class FormEncodedError(BadPictureError):
     """The body was declared and parsed as an HTML form."""
 
@@ -47,7 +51,11 @@ class TooManyPicturesError(BadPictureError):
 
 
 class TooSlowError(BadPictureError):
-    """Reading the request exceeds its limit of processor time."""
+    """The request exceeds its limit of processor time."""
+
+
+class TooLargeAnswerError(BadPictureError):
+    """The response would be larger than the limit."""
 
 
 class UnexplainedError(RuntimeError):
@@ -58,11 +66,15 @@ class InternalError(RuntimeError):
     """The server failed; its log has the place."""
 
 
+MAX_QUOTED = 40  # characters of a client's value in an error message
+MAX_MESSAGE = 500  # characters of an error message; JSON writes some characters as six bytes
+
 HTTP_STATUS: Mapping[type[Exception], int] = {  # 400 for every other type
     FormEncodedError: 415,
     TooManyPicturesError: 413,
     TooManyPixelsError: 413,
     TooSlowError: 413,
+    TooLargeAnswerError: 413,
     InternalError: 500,
     UnexplainedError: 501,
 }
@@ -76,8 +88,15 @@ def http_status(error: Exception) -> int:
 def error_response(error: Exception) -> tuple[int, bytes]:
     """The status and JSON body that report an error. The body repeats the status, because gRPC drops it."""
     status = http_status(error)
-    message = f"{error}; {ACCEPTED}" if status < 500 else str(error)
+    text = shorten(error, MAX_MESSAGE)
+    message = f"{text}; {ACCEPTED}" if status < 500 else text
     return status, json.dumps({"code": status, "type": type(error).__name__, "message": message}).encode()
+
+
+def shorten(value: object, limit: int = MAX_QUOTED) -> str:
+    """A value's text for an error message, cut to `limit` characters."""
+    text = str(value)
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def strip_traceback(error: Exception) -> Exception:

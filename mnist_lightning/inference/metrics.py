@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from ts.metrics import caching_metric
@@ -35,10 +36,12 @@ class MetricsBuffer:
 
     Args:
         metrics: TorchServe's metrics cache; None if nothing collects metrics.
+        worker: TorchServe's name of this worker.
     """
 
-    def __init__(self, metrics: Any) -> None:
+    def __init__(self, metrics: Any, worker: str = "") -> None:
         self.metrics = metrics
+        self.worker = worker
         self.weights = ""
         self.pending: Counter[tuple[str, ...]] = Counter()
         self.lock = threading.Lock()
@@ -51,8 +54,8 @@ class MetricsBuffer:
     def model(self, weights: str) -> None:
         """Set the digest of the weights in use."""
         if self.metrics is not None:
-            former = [((MODEL, self.weights), 0)] if self.weights else []
-            self._write(MetricTypes.GAUGE, [*former, ((MODEL, weights), 1)])
+            former = [((MODEL, self.weights, self.worker), 0)] if self.weights else []
+            self._write(MetricTypes.GAUGE, [*former, ((MODEL, weights, self.worker), 1)])
         self.weights = weights
 
     def batch(self, size: int, answers: Sequence[Answer]) -> None:
@@ -93,6 +96,12 @@ class MetricsBuffer:
             pass  # a server whose metrics configuration lacks these names; it does not count them
         finally:
             caching_metric.logger.setLevel(logging.NOTSET)
+
+
+def worker_name(arguments: Sequence[str]) -> str:
+    """TorchServe's name of a worker with this command line: the end of its socket's name, such as 9000."""
+    after = dict(pairwise(arguments))
+    return after.get("--sock-name", "").rpartition(".")[2] or after.get("--port", "")
 
 
 def _floor(bounds: tuple[float, ...], value: float) -> float:

@@ -27,7 +27,9 @@ from mnist_lightning.inference.errors import (
     FormEncodedError,
     TooManyPicturesError,
     UnknownFormError,
+    shorten,
 )
+from mnist_lightning.inference.forms import MULTIPART, parse_form
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.inference.tensors import format_tensor, json_type, parse_pixels, parse_tensor
 from mnist_lightning.preprocessing.decode import BadPictureError, NotAPictureError, decode
@@ -35,7 +37,10 @@ from mnist_lightning.preprocessing.normalize import NormalizedImage, normalize_w
 
 MODEL = "mnist"
 MAX_PICTURES = 64  # of one request
+MAX_ID_LENGTH = 256  # characters of a V2 request's id, which the response repeats
+MAX_JSON_VALUES = 100_000  # 64 pictures as numbers are 50,176; a list of empty lists takes twenty times its text
 FORM_ENCODED = "application/x-www-form-urlencoded"
+FORM_TYPE = "mnist-form-type"  # the Content-Type of a form that frontend/HttpRequestHandler.java passes on unparsed
 WRAPPERS = ("b64", "image_bytes", "image", "data")
 JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{\[]")  # no picture file starts like this
 Formatter = Callable[[Sequence[Answer]], object]
@@ -50,27 +55,36 @@ class Request:
 
 
 def parse_request(parts: Mapping[str, object], headers: Mapping[str, object]) -> Request:
-    """Parse a request as TorchServe passes it: a raw body as the part `body`, multipart as one part for each field.
+    """Parse a request as TorchServe passes it: a raw body as the part `body`.
+
+    TorchServe's own front end parses multipart, and passes one part for each field.
 
     Raises BadPictureError, whose message names the fault.
     """
     if len(parts) == 1 and (body := parts.get("body")):
+        form_type = _header(headers, FORM_TYPE)
+        if form_type.lower().startswith(MULTIPART) and isinstance(body, bytes | bytearray):
+            return _parse_fields(parse_form(body, form_type, MAX_PICTURES), headers)
         return _parse_body(body, headers)
-    if _header(headers, "content-type").startswith(FORM_ENCODED) and _header(headers, "content-length") != "0":
+    if _header(headers, "content-type").lower().startswith(FORM_ENCODED) and _header(headers, "content-length") != "0":
         raise FormEncodedError(
             "the body is form-encoded, which is what curl declares by default: add the header "
             "'Content-Type: application/octet-stream' for a picture, 'Content-Type: application/json' for JSON"
         )
-    if not any(parts.values()):
-        raise EmptyBodyError("the body is empty")
-    if len(parts) == 1:
-        return _parse_body(next(iter(parts.values())), headers)
-    return Request(_parse_pictures("fields", parts.items(), len(parts)), format_plain)
+    return _parse_fields(list(parts.items()), headers)
 
 
 def format_plain(answers: Sequence[Answer]) -> object:
     """One answer as an object, several as a list."""
     return answers[0] if len(answers) == 1 else answers
+
+
+def _parse_fields(fields: Sequence[tuple[str, object]], headers: Mapping[str, object]) -> Request:
+    if not any(value for _, value in fields):
+        raise EmptyBodyError("the body is empty")
+    if len(fields) == 1:
+        return _parse_body(fields[0][1], headers)
+    return Request(_parse_pictures("fields", fields, len(fields)), format_plain)
 
 
 def _parse_body(body: object, headers: Mapping[str, object]) -> Request:
@@ -83,12 +97,14 @@ def _parse_body(body: object, headers: Mapping[str, object]) -> Request:
     try:
         return Request([_parse_picture(body)], format_plain)
     except NotAPictureError as error:
-        if "json" in _header(headers, "content-type"):
+        if "json" in _header(headers, "content-type").lower():
             raise BadJSONError(f"the body is declared as JSON and does not parse: {len(body):,} bytes") from error
         raise
 
 
 def _load_json(body: bytes | bytearray) -> object:
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
+        raise BadJSONError(f"the JSON holds more than {MAX_JSON_VALUES:,} values")
     try:
         return json.loads(body)
     except RecursionError as error:
@@ -124,6 +140,8 @@ def _parse_v2(body: dict[str, Any]) -> Request:
         raise UnknownFormError('"inputs" must hold one tensor; its shape holds several pictures, for example [N, 784]')
     if not (request_id is None or isinstance(request_id, str)):
         raise UnknownFormError(f'"id" is {json_type(request_id)}, not a string')
+    if request_id and len(request_id) > MAX_ID_LENGTH:
+        raise UnknownFormError(f'"id" has {len(request_id):,} characters; the limit is {MAX_ID_LENGTH}')
     pictures = parse_tensor(inputs[0])
     images = _parse_pictures("data", enumerate(pictures), len(pictures))
     return Request(images, partial(_format_v2, request_id))
@@ -150,7 +168,7 @@ def _parse_pictures(name: str, values: Iterable[tuple[object, object]], count: i
         try:
             images.append(_parse_picture(value))
         except BadPictureError as error:
-            raise type(error)(f"{name}[{key}]: {error}") from error
+            raise type(error)(f"{name}[{shorten(key)}]: {error}") from error
     return images
 
 
@@ -191,5 +209,5 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _header(headers: Mapping[str, object], name: str) -> str:
-    """A header's value in lower case. TorchServe keeps the case in which names are sent."""
-    return next((str(headers[found]).lower() for found in headers if found.lower() == name), "")
+    """A header's value. TorchServe keeps the case in which names are sent."""
+    return next((str(headers[found]) for found in headers if found.lower() == name), "")

@@ -1,5 +1,6 @@
 """Load a file again whenever it is replaced, while the process uses it."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -12,6 +13,7 @@ from typing import Generic, TypeVar
 Loaded = TypeVar("Loaded")
 Version = tuple[int, int]  # inode and modification time: differs for every file that takes the path
 POLL_SECONDS = 0.5
+START_ATTEMPTS = 3
 
 
 class FileReloader(Generic[Loaded]):
@@ -21,14 +23,21 @@ class FileReloader(Generic[Loaded]):
 
     Args:
         path: the file.
-        load: makes an object of the file's content; whatever it raises for the first content, the constructor raises.
+        load: makes an object of the file's content. If it fails at first, it is tried again for a while, because the
+            file and what belongs to it may just be replaced; then the constructor raises its error.
     """
 
     def __init__(self, path: Path, load: Callable[[bytes], Loaded]) -> None:
         self.path, self.load = path, load
-        self.version, content = _read(path)
+        for _ in range(START_ATTEMPTS - 1):
+            with contextlib.suppress(Exception):
+                first = self._load()
+                break
+            time.sleep(POLL_SECONDS)
+        else:
+            first = self._load()
         # Two threads share it: the watcher appends and the worker pops, each in one atomic step.
-        self.new = deque([load(content)], maxlen=1)
+        self.new = deque([first], maxlen=1)
         self.logged = ""
 
     def start(self) -> None:
@@ -44,13 +53,16 @@ class FileReloader(Generic[Loaded]):
         message = ""
         try:
             if _version(self.path.stat()) != self.version:
-                self.version, content = _read(self.path)
-                self.new.append(self.load(content))
+                self.new.append(self._load())
         except Exception as error:  # the boundary: whatever takes the file's place, the loaded object stays in use
             message = str(error)
             if message != self.logged:
                 logging.getLogger(__name__).error("the new %s is not loaded: %s", self.path.name, message)
         self.logged = message
+
+    def _load(self) -> Loaded:
+        self.version, content = _read(self.path)
+        return self.load(content)
 
     def _watch(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from mnist_lightning.preprocessing.decode import Bytes
 
 SIDE = 28
 PICTURE_SHAPES = ((SIDE * SIDE,), (SIDE, SIDE), (1, SIDE, SIDE), (SIDE, SIDE, 1))
+MAX_DIMENSIONS, MAX_SIZE = 4, 1_000_000  # of a tensor's shape
 INTEGERS, NUMBERS = frozenset({int}), frozenset({int, float})  # JSON's 7.0 is not an integer
 DATATYPES = {"UINT8": INTEGERS, "INT32": INTEGERS, "INT64": INTEGERS, "FP32": NUMBERS, "FP64": NUMBERS}
 JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
@@ -35,8 +36,12 @@ def parse_tensor(tensor: Mapping[str, Any]) -> list[str] | list[Bytes]:
     if missing := [name for name in ("shape", "datatype", "data") if name not in tensor]:
         raise BadTensorError(f"the input tensor has no {' and no '.join(missing)}")
     shape, datatype, data = tensor["shape"], tensor["datatype"], tensor["data"]
-    if not (isinstance(shape, list) and set(map(type, shape)) == INTEGERS):
-        raise BadTensorError("the tensor's shape must be a list of integers, for example [1, 784]")
+    if not (isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS and set(map(type, shape)) == INTEGERS):
+        raise BadTensorError(
+            f"the tensor's shape must be a list of at most {MAX_DIMENSIONS} integers, for example [1, 784]"
+        )
+    if max(map(abs, shape)) > MAX_SIZE:
+        raise BadTensorError(f"a tensor's shape must not hold numbers above {MAX_SIZE:,}")
     if not isinstance(data, list):
         raise BadTensorError(f"the tensor's data is {json_type(data)}, not a list")
     if datatype == "BYTES":

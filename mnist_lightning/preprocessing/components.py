@@ -83,6 +83,8 @@ def count_digits(components: NDArray[np.integer[Any] | np.floating[Any]]) -> int
     _, _, tops, bottoms, areas = np.array(digits).T
     tallest = (bottoms - tops).max()
     whole = (bottoms - tops >= MIN_HEIGHT_RATIO * tallest) & (areas >= MIN_AREA_RATIO * areas.max())
+    if not whole.any():  # a thick digit beside a thin line that is more than twice as tall
+        return 1
     return int(whole.sum()) if bottoms[whole].min() - tops[whole].max() >= MIN_ROWS_RATIO * tallest else 1
 
 

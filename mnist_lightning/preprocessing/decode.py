@@ -1,9 +1,11 @@
 """The bytes of a picture file -> an array of pixels."""
 
 import io
+import math
 import struct
 import warnings
 import zlib
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -11,17 +13,23 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 Bytes = NDArray[np.uint8]
+Scalar = TypeVar("Scalar", np.uint8, np.uint16, np.float32)
 
-MAX_PIXELS = 50_000_000  # checked in the header, before decoding
+MAX_BYTES = 100_000_000  # of memory for decoding a picture, by its header; more is refused before decoding
+# Memory of Pillow's decoders and of the conversion, at most, by format. JPEG is decoded at a reduced size.
+BYTES_PER_PIXEL = {"JPEG": 2, "PNG": 10, "BMP": 10, "GIF": 10, "TIFF": 12, "WEBP": 10}
+PROGRESSIVE_BYTES_PER_PIXEL = 8  # of a JPEG whose coefficients are all kept until its last scan
+REDUCED_PIXELS = 4_000_000  # larger pictures are reduced before their conversion
 WORKING_SIDE = 1024  # longest side of the result; larger pictures are halved until they fit
 MAX_SCANS = 100  # of a progressive JPEG, which usually has ten; each scan passes over all pixels
 DRAFT_SIDE = 360  # a large JPEG is decoded at a reduced size whose shortest side is at least this
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF")
+FORMATS = (*PILLOW_FORMATS, "WEBP")
+REDUCIBLE = ("L", "RGB", "RGBA", "CMYK", "YCbCr")  # modes
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_START = PNG_SIGNATURE + b"\x00\x00\x00\rIHDR"  # the header of 13 bytes and its checksum follow
 PLAIN_CHUNKS = {b"IDAT", b"sRGB", b"IEND"}  # of a PNG without palette, transparency and metadata, as browsers write it
 PLAIN_COLORS = {0: None, 2: cv2.COLOR_BGR2RGB, 6: cv2.COLOR_BGRA2RGBA}  # color type -> what OpenCV's result needs
-MAX_PLAIN_PIXELS = 4_000_000  # OpenCV decodes in one call, which no CPU limit interrupts
 # Exceptions that Pillow's decoders raise on damaged files.
 DECODER_ERRORS = (
     OSError,
@@ -45,7 +53,7 @@ class NotAPictureError(BadPictureError):
 
 
 class TooManyPixelsError(BadPictureError):
-    """The picture has more than MAX_PIXELS pixels."""
+    """Decoding the picture would take more than MAX_BYTES."""
 
 
 class NoDigitError(BadPictureError):
@@ -61,15 +69,19 @@ def decode(content: bytes) -> Bytes:
         raise NotAPictureError("the picture is empty (0 bytes)")
     if content.startswith(b"\xff\xd8") and (scans := content.count(b"\xff\xda")) > MAX_SCANS:
         raise NotAPictureError(f"the JPEG has {scans:,} scans; the limit is {MAX_SCANS}")
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return image_pyramid(_decode_webp(content), WORKING_SIDE)[-1]
     if (plain := _decode_plain_png(content)) is not None:
         return image_pyramid(plain, WORKING_SIDE)[-1]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, and about sizes that are checked below
-            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as picture:
                 return pixels_of_image(picture)
     except Image.DecompressionBombError as error:
-        raise TooManyPixelsError(f"the picture is too large; the limit is {MAX_PIXELS:,} pixels") from error
+        raise TooManyPixelsError(
+            f"the picture is too large; a JPEG may have {_max_pixels('JPEG'):,} pixels, others fewer"
+        ) from error
     except UnidentifiedImageError as error:
         raise NotAPictureError(f"not a picture ({', '.join(FORMATS)}): {len(content):,} bytes") from error
     except BadPictureError:
@@ -78,15 +90,50 @@ def decode(content: bytes) -> Bytes:
         raise NotAPictureError(f"the picture is damaged or cut: {error}") from error
 
 
+def _decode_webp(content: bytes) -> Bytes:
+    """Decode a WebP file, or the first picture of an animated one, with OpenCV.
+
+    Pillow's decoder takes five times the memory, and keeps a kilobyte of every damaged file.
+    """
+    width, height, has_exif = _webp_header(content)
+    _check_size(width, height, "WEBP")
+    flags = (
+        cv2.IMREAD_COLOR if has_exif else cv2.IMREAD_UNCHANGED
+    )  # with IMREAD_COLOR, OpenCV turns the picture upright
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as error:
+        raise NotAPictureError("the picture is damaged or cut") from error
+    if pixels is None:
+        raise NotAPictureError("the picture is damaged or cut")
+    conversion = cv2.COLOR_BGRA2RGBA if pixels.ndim == 3 and pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(pixels, conversion), dtype=np.uint8)
+
+
+def _webp_header(content: bytes) -> tuple[int, int, bool]:
+    """Width, height and whether there is EXIF data: RFC 9649. Raises NotAPictureError."""
+    kind = content[12:16]
+    if kind == b"VP8X" and len(content) >= 30:
+        width, height = (1 + int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
+        return width, height, bool(content[20] & 0x08)
+    if kind == b"VP8L" and len(content) >= 25:
+        bits = int.from_bytes(content[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), False
+    if kind == b"VP8 " and len(content) >= 30:
+        width, height = (int.from_bytes(content[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+        return width, height, False
+    raise NotAPictureError("the WebP is damaged or cut")
+
+
 def _decode_plain_png(content: bytes) -> Bytes | None:
-    """Decode a small PNG of the most common form with OpenCV, in half of Pillow's time.
+    """Decode a PNG of the most common form with OpenCV, in half of Pillow's time.
 
     None for any other file, among them damaged ones: Pillow decodes those, or says what is wrong with them.
     """
     if content[: len(PNG_START)] != PNG_START or len(content) < len(PNG_START) + 17:
         return None
     width, height, bits, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, len(PNG_START))
-    if bits != 8 or color not in PLAIN_COLORS or interlaced or width * height > MAX_PLAIN_PIXELS:
+    if bits != 8 or color not in PLAIN_COLORS or interlaced or width * height > _max_pixels("PNG"):
         return None
     place, kind, allowed = len(PNG_SIGNATURE), b"", {b"IHDR"}
     while kind != b"IEND":
@@ -107,28 +154,44 @@ def _decode_plain_png(content: bytes) -> Bytes | None:
 
 def pixels_of_image(picture: Image.Image) -> Bytes:
     """Convert a Pillow image to the arrays that `decode` returns. Raises TooManyPixelsError."""
-    width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise TooManyPixelsError(f"the picture has {width} × {height} pixels; the limit is {MAX_PIXELS:,}")
+    _check_size(*picture.size, picture.format or "PNG", progressive="progressive" in picture.info)
     picture.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # a large JPEG is decoded at a half, a quarter or an eighth
     if "exif" in picture.info:
         picture = ImageOps.exif_transpose(picture)
     return image_pyramid(_channels(picture), WORKING_SIDE)[-1]
 
 
+def _check_size(width: int, height: int, kind: str, *, progressive: bool = False) -> None:
+    if width * height > (limit := _max_pixels(kind, progressive=progressive)):
+        raise TooManyPixelsError(
+            f"the picture has {width} × {height} pixels; the limit for this kind of {kind} is {limit:,}"
+        )
+
+
+def _max_pixels(kind: str, *, progressive: bool = False) -> int:
+    return MAX_BYTES // (PROGRESSIVE_BYTES_PER_PIXEL if progressive else BYTES_PER_PIXEL[kind])
+
+
 def _channels(picture: Image.Image) -> Bytes:
     mode = picture.mode
     if mode.startswith(("I", "F")):  # 16 or 32 bits: scale the used range to 0..255
-        deep = np.asarray(picture, dtype=np.float32)
+        stored = np.asarray(picture)
+        if stored.dtype == np.uint16:
+            stored = image_pyramid(stored, WORKING_SIDE)[-1]
+        deep = image_pyramid(stored.astype(np.float32), WORKING_SIDE)[-1]
         low, high = float(np.nanmin(deep)), float(np.nanmax(deep))
         scaled: Bytes = (np.nan_to_num(deep - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
         return scaled
-    if "A" in mode or "a" in mode or "transparency" in picture.info:
-        return np.asarray(picture.convert("RGBA"))
-    return np.asarray(picture if mode == "L" else picture.convert("L" if mode == "1" else "RGB"))
+    has_alpha = "A" in mode or "a" in mode or "transparency" in picture.info
+    target = "RGBA" if has_alpha else "L" if mode in ("1", "L") else "RGB"
+    if math.prod(picture.size) <= REDUCED_PIXELS:
+        return np.asarray(picture if mode == target else picture.convert(target))
+    picture = picture if mode in REDUCIBLE else picture.convert(target)
+    factor = max(max(picture.size) // (2 * WORKING_SIDE), 1)
+    return np.asarray(picture.reduce(factor).convert(target))
 
 
-def image_pyramid(array: Bytes, side: int) -> list[Bytes]:
+def image_pyramid(array: NDArray[Scalar], side: int) -> list[NDArray[Scalar]]:
     """Halve an image by means of 2×2 pixels until its longest side is at most `side`; all levels, the largest first.
 
     OpenCV halves ten times as fast as it reduces by any other factor. An odd last row or column is dropped.
@@ -137,5 +200,5 @@ def image_pyramid(array: Bytes, side: int) -> list[Bytes]:
     while max((array := levels[-1]).shape[:2]) > side:
         height, width = (max(length // 2, 1) for length in array.shape[:2])
         even = array[: 2 * height, : 2 * width]
-        levels.append(np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8))
+        levels.append(np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), dtype=array.dtype))
     return levels

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -22,17 +23,18 @@ SECONDS = 60.0  # until a test gives up
 
 @dataclass(frozen=True)
 class ServeProcess:
-    """A running `serve`. Its temporary files lie in `folder`, and its stderr goes to a file."""
+    """A running `serve`. Its runtime folder is `folder`, and its stderr goes to a file."""
 
     process: subprocess.Popen[str]
     port: int
     store: Path
     folder: Path
     stderr: Path
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def wait_until_ready(self) -> None:
         assert self.process.stdout is not None
@@ -50,26 +52,35 @@ class ServeProcess:
         assert self.process.wait(SECONDS) == 0
         assert psutil.wait_procs(family, timeout=SECONDS)[1] == []
         assert [path for path in self.folder.rglob("*") if path.is_file()] == []
-        assert list(self.folder.glob("mnist-serve-*")) == []
+        assert list(self.folder.rglob("server-*")) == []
 
 
 @contextlib.contextmanager
-def serve(store: Path, folder: Path, **environment: str) -> Iterator[ServeProcess]:
+def serve(
+    store: Path,
+    folder: Path,
+    *flags: str,
+    cwd: Path = PROJECT,
+    umask: int = -1,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[ServeProcess]:
     """Start `serve`, with its stderr in `folder`; it is stopped with the block if it still runs."""
     port, stderr = free_port(), folder / "stderr"
     temporary = Path(tempfile.mkdtemp())  # pytest's own folders have paths too long for sockets
     with stderr.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mnist_lightning.serve", "--port", str(port), "--store", str(store)],
-            cwd=PROJECT,
-            env={**os.environ, "TMPDIR": str(temporary), **environment},
+            [sys.executable, "-m", "mnist_lightning.serve", "--port", str(port), "--store", str(store), *flags],
+            cwd=cwd,
+            umask=umask,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(temporary), **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
         )
     with process:
         try:
-            yield ServeProcess(process, port, store, temporary, stderr)
+            host = dict(pairwise(flags)).get("--host", "127.0.0.1")
+            yield ServeProcess(process, port, store, temporary, stderr, host)
         finally:
             process.terminate()
             process.wait()

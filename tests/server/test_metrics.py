@@ -20,6 +20,7 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 from mnist_lightning.datasets import sketches
 from mnist_lightning.inference.metrics import FLUSH_SECONDS, MetricsBuffer
 from mnist_lightning.serving.config import OFFSETS
+from mnist_lightning.serving.resources import default_workers
 from mnist_lightning.serving.torchserve import Server
 from tests.support import PROJECT, SEVEN
 
@@ -107,11 +108,14 @@ def test_the_histogram_adds_up(increase: Samples) -> None:
 
 
 def test_the_served_model_has_a_name(server: Server) -> None:
-    models = [
-        dict(labels)["weights"] for (name, labels), value in scrape(server).items() if name == "mnist_model" and value
-    ]
-    assert len(models) == 1
-    assert re.fullmatch("[0-9a-f]{12}", models[0])
+    models = {
+        (dict(labels)["weights"], dict(labels)["worker"])
+        for (name, labels), value in scrape(server).items()
+        if name == "mnist_model" and value
+    }
+    (weights,) = {weights for weights, _ in models}
+    assert re.fullmatch("[0-9a-f]{12}", weights)
+    assert {worker for _, worker in models} == {str(9000 + number) for number in range(default_workers())}
 
 
 def test_clients_cannot_create_labels(server: Server) -> None:

@@ -39,8 +39,8 @@ def own_server(small_store: Path) -> Iterator[Server]:
 def large_picture() -> bytes:
     """A large blank sheet with a bar, which takes some tenths of a second."""
     file = io.BytesIO()
-    sheet = Image.new("L", (6500, 6500), 255)
-    sheet.paste(0, (2900, 1300, 3600, 5200))
+    sheet = Image.new("L", (3100, 3100), 255)
+    sheet.paste(0, (1500, 700, 1900, 2800))
     sheet.save(file, "PNG")
     return file.getvalue()
 

@@ -52,7 +52,7 @@ def test_other_files_are_left_to_pillow() -> None:
     others.append(png(pixels, exif=exif))
     assert [decode._decode_plain_png(content) for content in others] == [None] * len(others)
     assert decode.decode(others[-1]).shape == pixels.T.shape
-    assert decode._decode_plain_png(png(np.zeros((2001, 2000), np.uint8))) is None
+    assert decode._decode_plain_png(png(np.zeros((4000, 4000), np.uint8))) is None
 
 
 def _saved(picture: Image.Image) -> bytes:
