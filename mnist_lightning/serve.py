@@ -11,17 +11,21 @@ On SIGHUP, which --reload sends, the server loads the current archive without dr
 import argparse
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from mnist_lightning.common import tokens
 from mnist_lightning.common.arguments import positive_int
 from mnist_lightning.common.constants import ARCHIVE, LOOPBACK
 from mnist_lightning.serving import pid_file
-from mnist_lightning.serving.config import DEFAULT_PROFILE, PROFILES
+from mnist_lightning.serving.config import DEFAULT_PROFILE, PROFILES, probe_url
 from mnist_lightning.serving.health import is_ready
-from mnist_lightning.serving.reload import ReloadError, ReloadHandler, request_reload
-from mnist_lightning.serving.torchserve import DEFAULT_PORT, ServerError, running
+from mnist_lightning.serving.reload import ReloadError, reload_or_report, request_reload
+from mnist_lightning.serving.torchserve import DEFAULT_PORT, Server, ServerError, running
 
+MIN_UPTIME = 10.0  # seconds; a TorchServe that ends sooner would end again
+POLL_SECONDS = 0.2
 OLD_PROFILES = {"crowd": "throughput"}  # accepted for one release
 
 
@@ -30,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.check:
-            token = tokens.resolve_token(options.token_file)
-            return int(not is_ready(f"http://{LOOPBACK}:{options.port}", token=token))
+            return _check(options)
         if options.reload:
             print(f"served: weights {request_reload(options.store / ARCHIVE, options.port, options.token_file)}")
             return 0
@@ -43,25 +46,44 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def _check(options: argparse.Namespace) -> int:
+    """Ask a running server of this user for a prediction; return 0 or 1."""
+    server = pid_file.find(options.port)
+    url = probe_url(options.host, options.port or DEFAULT_PORT) if server is None else server.url
+    recorded = None if server is None or server.token_file is None else Path(server.token_file)
+    return int(not is_ready(url, token=tokens.resolve_token(options.token_file or recorded)))
+
+
 def _serve(options: argparse.Namespace) -> int:
-    """Serve until a signal or TorchServe's own exit ends it; return 0 or 1."""
-    handler = ReloadHandler(options.store / ARCHIVE)
-    signal.signal(signal.SIGHUP, handler)
+    """Serve until a signal ends it, and start TorchServe again if it ends by itself; return 0 or 1."""
+    reload_requested = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: reload_requested.set())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops the server, as Ctrl-C does
+    port = options.port or DEFAULT_PORT
     settings = {"workers": options.workers, "profile": options.profile, "token_file": options.token_file}
     try:
-        with (
-            pid_file.registered(options.port),
-            running(options.store, options.port, options.host, **settings) as server,
-        ):
-            handler.ready(server.folder)
-            print(f"ready: {server.url}/predictions/mnist", flush=True)
-            code = server.process.wait()
-            print(f"error: TorchServe exited with code {code}", file=sys.stderr)
-            return 1
+        with pid_file.registered(port, probe_url(options.host, port), options.token_file):
+            while True:
+                with running(options.store, port, options.host, **settings) as server:
+                    started = time.monotonic()
+                    print(f"ready: {server.url}/predictions/mnist", flush=True)
+                    code = _supervise(server, options.store / ARCHIVE, reload_requested)
+                if time.monotonic() - started < MIN_UPTIME:
+                    print(f"error: TorchServe exited with code {code} soon after its start", file=sys.stderr)
+                    return 1
+                print(f"error: TorchServe exited with code {code}; it starts again", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 0
+
+
+def _supervise(server: Server, archive: Path, reload_requested: threading.Event) -> int:
+    """Load the archive again whenever that is requested, until TorchServe ends; return its exit code."""
+    while (code := server.process.poll()) is None:
+        if reload_requested.wait(POLL_SECONDS):
+            reload_requested.clear()
+            reload_or_report(archive, server.folder)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port",
         type=int,
-        default=DEFAULT_PORT,
-        help="inference port; management and metrics use the next two, gRPC those 1010 and 1009 below (%(default)s)",
+        help="inference port; management and metrics use the next two, gRPC those 1010 and 1009 below "
+        f"(default: {DEFAULT_PORT}; for --check and --reload, that of this user's running server)",
     )
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="folder of mnist.mar (%(default)s)")
     parser.add_argument(
@@ -80,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=positive_int,
         metavar="N",
-        help="processes that predict (default: one for two cores, as memory allows)",
+        help="processes that predict (default: three for four cores, as memory allows)",
     )
     parser.add_argument(
         "--profile",

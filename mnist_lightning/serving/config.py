@@ -19,6 +19,12 @@ BATCHING = {"continuousBatching": True}  # selects frontend/ContinuousBatching.j
 DEFAULT_PROFILE = "throughput"
 
 
+def probe_url(host: str, port: int) -> str:
+    """The URL at which this machine reaches a server that listens on `host`."""
+    loopbacks = {"0.0.0.0": LOOPBACK, "::": "[::1]"}  # noqa: S104 - every address of the machine
+    return f"http://{loopbacks.get(host, f'[{host}]' if ':' in host else host)}:{port}"
+
+
 def build_model_store(archive: Path, folder: Path, workers: int | None, profile: str) -> Path:
     """Create a model store in `folder` with a copy of the archive, its model-config.yaml adapted; return its path.
 
@@ -52,10 +58,17 @@ def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, **s
     lines = resource("config/config.properties").read_text().splitlines()
     values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     values |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
-    values["inference_address"] = f"http://{host}:{port}"
+    values["inference_address"] = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     values |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
     values["model_store"] = str(store.resolve())
     values["metrics_config"] = str(resource("config/metrics.yaml"))
     path = folder / "config.properties"
-    path.write_text("".join(f"{key}={value}\n" for key, value in {**values, **settings}.items()))
+    path.write_text("".join(f"{key}={_escape(str(value))}\n" for key, value in {**values, **settings}.items()))
     return path
+
+
+def _escape(value: str) -> str:
+    """A value for a Java properties file, whose encoding is ISO-8859-1 with UTF-16 escapes."""
+    units = value.replace("\\", r"\\").encode("utf-16-be")
+    codes = (int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2))
+    return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)

@@ -11,12 +11,19 @@ from mnist_lightning.common import tokens
 MAX_STARTS = 3  # starts of one worker before the first prediction; TorchServe itself retries for minutes
 
 
+def local_session() -> requests.Session:
+    """Return an HTTP session for servers of this machine: it connects directly even if HTTP_PROXY is set."""
+    http = requests.Session()
+    http.trust_env = False
+    return http
+
+
 def is_ready(url: str, timeout: float = 10, token: str | None = None) -> bool:
-    """Whether the server at `url` makes a prediction within `timeout` seconds."""
+    """Whether the server at `url`, on this machine, makes a prediction within `timeout` seconds."""
     one = [[255 if 4 <= row < 24 and 13 <= column < 16 else 0 for column in range(28)] for row in range(28)]
     endpoint, headers = f"{url}/predictions/mnist", tokens.auth_headers(token)
-    with contextlib.suppress(requests.RequestException):
-        return requests.post(endpoint, json={"image": one}, headers=headers, timeout=timeout).ok
+    with contextlib.suppress(requests.RequestException), local_session() as http:
+        return http.post(endpoint, json={"image": one}, headers=headers, timeout=timeout).ok
     return False
 
 
@@ -30,7 +37,8 @@ class WorkerRestarts:
     def startup_failure(self) -> str | None:
         """Return why the server cannot become ready, or None as long as it can. Call this several times a second."""
         try:
-            response = requests.get(f"{self.url}/models/mnist", timeout=2)
+            with local_session() as http:
+                response = http.get(f"{self.url}/models/mnist", timeout=2)
         except requests.RequestException:
             return None  # Java itself is starting
         if response.status_code == requests.codes.not_found:

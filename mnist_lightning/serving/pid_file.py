@@ -1,26 +1,34 @@
-"""PID files that name the process serving a port, one per port in the user's runtime folder.
-
-On Linux the folder is ``$XDG_RUNTIME_DIR/mnist-lightning``, or a private one in the temporary folder without that.
-"""
+"""PID files that say which process serves a port and how to reach it, one per port in the user's runtime folder."""
 
 import contextlib
 import json
 import os
 import sys
-import warnings
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import platformdirs
 import psutil
 
 from mnist_lightning.common.files import write_atomic
+from mnist_lightning.serving.runtime_dir import runtime_dir
 
 CLOCK_TOLERANCE = 2.0  # seconds; a process's creation time shifts with corrections of the system clock
 
 
+@dataclass(frozen=True)
+class RunningServer:
+    """A process that runs a server."""
+
+    pid: int
+    created: float  # when the process was created, in seconds since 1970
+    port: int
+    url: str
+    token_file: str | None = None
+
+
 @contextlib.contextmanager
-def registered(port: int) -> Iterator[None]:
+def registered(port: int, url: str, token_file: Path | None = None) -> Iterator[None]:
     """Keep a PID file of this process for `port` while the block runs.
 
     A live server's file stays as it is: this process then cannot bind the port either. If the file cannot be written,
@@ -28,7 +36,7 @@ def registered(port: int) -> Iterator[None]:
     """
     path = None
     try:
-        path = _write(port)
+        path = _write(port, url, token_file)
     except OSError as error:
         print(f"warning: no PID file, so `serve --reload` will not find this server: {error}", file=sys.stderr)
     try:
@@ -38,31 +46,37 @@ def registered(port: int) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def find(port: int) -> int | None:
-    """Return the PID of the live process registered for `port`, or None.
+def find(port: int | None = None) -> RunningServer | None:
+    """Return the live server of this user that is registered for `port`, without a port the one of the lowest port.
 
     A file whose process has ended, or whose PID now belongs to another process, counts as none.
     """
     try:
-        record = json.loads(_path(port).read_text())
-        process = psutil.Process(record["pid"])
-        same = abs(process.create_time() - record["created"]) < CLOCK_TOLERANCE
-        return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
+        paths = [_path(port)] if port is not None else sorted(runtime_dir().glob("*.pid"), key=lambda path: path.name)
+    except OSError:
+        return None
+    return next((server for server in map(_read, paths) if server is not None), None)
+
+
+def _read(path: Path) -> RunningServer | None:
+    try:
+        server = RunningServer(**json.loads(path.read_text()))
+        process = psutil.Process(server.pid)
+        same = abs(process.create_time() - server.created) < CLOCK_TOLERANCE
+        return server if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
 
 
-def _write(port: int) -> Path | None:
+def _write(port: int, url: str, token_file: Path | None) -> Path | None:
     """Write this process's file and return its path; None if a live server is registered for the port."""
     if find(port) is not None:
         return None
-    path = _path(port)
-    record = {"pid": os.getpid(), "created": psutil.Process().create_time()}
-    write_atomic(path, json.dumps(record).encode())
-    return path
+    token = None if token_file is None else str(token_file.resolve())
+    server = RunningServer(os.getpid(), psutil.Process().create_time(), port, url, token)
+    write_atomic(_path(port), json.dumps(asdict(server)).encode())
+    return _path(port)
 
 
 def _path(port: int) -> Path:
-    """The PID file of a port, in a folder that only this user may enter. Raises OSError."""
-    with warnings.catch_warnings(action="ignore"):  # platformdirs warns where XDG_RUNTIME_DIR is not set
-        return Path(platformdirs.user_runtime_dir("mnist-lightning", ensure_exists=True), f"{port}.pid")
+    return runtime_dir() / f"{port}.pid"

@@ -15,7 +15,7 @@ from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.config import MODEL_CONFIG, OFFSETS
-from mnist_lightning.serving.health import is_ready
+from mnist_lightning.serving.health import is_ready, local_session
 
 # Differ between archives of the same code: the model and its weights, the build's date, and the configuration that
 # `serve` adapts.
@@ -25,34 +25,6 @@ RELOAD_TIMEOUT = 30.0  # seconds
 
 class ReloadError(RuntimeError):
     """The server cannot load the archive; it continues to serve its current weights."""
-
-
-class ReloadHandler:
-    """A signal handler that makes a server load its archive again.
-
-    A signal that arrives before the server is ready is handled by `ready`.
-    """
-
-    def __init__(self, archive: Path) -> None:
-        self._archive = archive
-        self._model_dir: Path | None = None
-        self._pending = False
-
-    def __call__(self, *_: object) -> None:
-        """Replace the weights, or print why that is impossible."""
-        if self._model_dir is None:
-            self._pending = True
-            return
-        try:
-            replace_weights(self._archive, self._model_dir)
-        except (ReloadError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-
-    def ready(self, server_folder: Path) -> None:
-        """Start to handle signals: the server with this temporary folder has loaded its archive."""
-        self._model_dir = model_dir(server_folder)
-        if self._pending:
-            self()
 
 
 def model_dir(server_folder: Path) -> Path:
@@ -79,37 +51,63 @@ def replace_weights(archive: Path, target: Path) -> None:
     write_atomic(target / EXPORTED, model)
 
 
-def request_reload(archive: Path, port: int, token_file: Path | None = None, timeout: float = RELOAD_TIMEOUT) -> str:
-    """Make the server on this machine's `port` load its archive again; return the weights' name once it serves them.
+def reload_or_report(archive: Path, server_folder: Path) -> None:
+    """Replace a running server's model by that of `archive`, or print why that is impossible."""
+    try:
+        replace_weights(archive, model_dir(server_folder))
+    except ReloadError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:  # the boundary: a disk is full, a folder is gone; the server continues to serve
+        print(f"error: {archive} cannot be loaded: {type(error).__name__}: {error}", file=sys.stderr)
 
-    `archive` is the file that the server was started with. Raises ReloadError if no server of this user runs on the
-    port, or if it does not serve these weights within `timeout` seconds; TokenError.
+
+def request_reload(
+    archive: Path, port: int | None = None, token_file: Path | None = None, timeout: float = RELOAD_TIMEOUT
+) -> str:
+    """Make a server on this machine load its archive again; return the weights' name once all workers serve them.
+
+    `archive` is the file that the server was started with; without `port`, the user's server of the lowest port is
+    meant. Raises ReloadError if there is no such server, or if it does not serve these weights within `timeout`
+    seconds; TokenError.
     """
     try:
         with zipfile.ZipFile(archive) as new:
             name = short_digest(new.read(WEIGHTS))
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise ReloadError(f"{archive} is missing or damaged: {error}") from error
-    token, deadline = tokens.resolve_token(token_file), time.monotonic() + timeout
-    pid = pid_file.find(port)
-    if pid is None:
-        raise ReloadError(f"no mnist_lightning.serve of this user runs on port {port}; choose the port with --port")
-    os.kill(pid, signal.SIGHUP)
+    deadline = time.monotonic() + timeout
+    server = pid_file.find(port)
+    if server is None:
+        where = "at all" if port is None else f"on port {port}"
+        raise ReloadError(f"no mnist_lightning.serve of this user runs {where}; choose the port with --port")
+    found = token_file or (None if server.token_file is None else Path(server.token_file))
+    token = tokens.resolve_token(found)
+    os.kill(server.pid, signal.SIGHUP)
+    behind = {"all"}
     while time.monotonic() < deadline:
         # Workers switch to new weights between two requests.
-        if is_ready(f"http://{LOOPBACK}:{port}", token=token) and name in _served_weights(port + OFFSETS["metrics"]):
+        if is_ready(server.url, token=token) and not (behind := _workers_without(name, server.port)):
             return name
         time.sleep(0.2)
-    raise ReloadError(f"the server on port {port} did not load {archive} within {timeout:.0f} s; its output says why")
+    raise ReloadError(
+        f"the server on port {server.port} did not load {archive} within {timeout:.0f} s (workers without it: "
+        f"{', '.join(sorted(behind))}); its output says why"
+    )
 
 
-def _served_weights(metrics_port: int) -> str:
-    """Return the lines of a server's metrics that name the served weights."""
+def _workers_without(weights: str, port: int) -> set[str]:
+    """Return the names of the workers that do not serve these weights, by the management and metrics ports."""
     try:
-        text = requests.get(f"http://{LOOPBACK}:{metrics_port}/metrics", timeout=10).text
-    except requests.RequestException:
-        return ""
-    return "\n".join(x for x in text.splitlines() if x.startswith("mnist_model{") and x.endswith(" 1.0"))
+        with local_session() as http:
+            described = http.get(f"http://{LOOPBACK}:{port + OFFSETS['management']}/models/mnist", timeout=10).json()
+            metrics = http.get(f"http://{LOOPBACK}:{port + OFFSETS['metrics']}/metrics", timeout=10).text
+        workers = {str(worker["id"]) for worker in described[0]["workers"]}
+    except (requests.RequestException, LookupError, TypeError):
+        return {"all"}
+    served = [line for line in metrics.splitlines() if line.startswith("mnist_model{") and line.endswith(" 1.0")]
+    return {
+        worker for worker in workers if not any(f'"{weights}"' in line and f'"{worker}"' in line for line in served)
+    }
 
 
 def _content(path: Path) -> bytes | None:

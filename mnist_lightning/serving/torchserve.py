@@ -1,14 +1,15 @@
 """Run TorchServe as a child process: find Java, choose ports, wait for the first prediction, stop all processes."""
 
 import contextlib
+import errno
 import os
+import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -25,16 +26,19 @@ from mnist_lightning.serving.config import (
     OFFSETS,
     build_model_store,
     has_exported_model,
+    probe_url,
     write_config,
 )
 from mnist_lightning.serving.health import WorkerRestarts, is_ready
+from mnist_lightning.serving.runtime_dir import server_dir
 
 DEFAULT_PORT = 8080
 MIN_JAVA_VERSION = 17
-START_TIMEOUT, DRAIN_TIMEOUT, STOP_TIMEOUT = 120.0, 3.0, 4.0  # seconds
-SETTLE_SECONDS = 0.5
+START_TIMEOUT = 120.0  # seconds
+STOP_TIMEOUT = 6.0  # seconds: frontend/InFlight.java answers requests for up to three, then Java ends
+FREE_PORTS = range(10_000, 32_000)  # below those that systems give to outgoing connections
 # The only variables that Java and the workers inherit, so that no secret reaches them.
-FORWARDED_ENV = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
+FORWARDED_ENV = ("PATH", "HOME", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
 TORCH_STUB = Path(__file__).parent / "torch_stub"
 MAX_SOCKET_PATH = 103  # bytes in the path of a Unix socket on macOS; Linux allows 107
 TOKEN_PROPERTY = "mnist.token.file"  # noqa: S105 - the system property that frontend/Token.java reads
@@ -50,7 +54,7 @@ class Server:
 
     url: str
     process: subprocess.Popen[bytes]
-    folder: Path  # its temporary folder
+    folder: Path  # of its own files
     token: str | None = field(default=None, repr=False)
 
 
@@ -76,15 +80,15 @@ def running(
         settings: values that replace those of config.properties.
 
     Raises ServerError if a port is in use, the archive is missing or damaged, there is no Java, the path of the
-    temporary folder is too long, or the server does not become ready; TokenError if the file holds no token.
+    runtime folder is too long, or the server does not become ready; TokenError if the file holds no token.
     """
     archive = store / ARCHIVE
     if not archive.is_file():
         raise ServerError(f"{archive} does not exist; create it with: python -m mnist_lightning.package")
     token = tokens.read_token(token_file) if token_file else None
-    check_ports_are_free(port)
-    with tempfile.TemporaryDirectory(prefix="mnist-serve-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    check_ports_are_free(port, host)
+    with contextlib.ExitStack() as stack:
+        folder = _enter_server_dir(stack)
         _check_socket_path(folder)
         try:
             own_store = build_model_store(archive, folder, workers, profile)
@@ -99,27 +103,20 @@ def running(
             stdout=subprocess.DEVNULL,  # start-up messages only; warnings and errors go to stderr
             start_new_session=True,  # a Ctrl-C on the terminal reaches only this process, which then stops TorchServe
         )
-        server = Server(f"http://{LOOPBACK}:{port}", process, folder, token)
+        server = Server(probe_url(host, port), process, folder, token)
         try:
             _wait_until_ready(server, f"http://{LOOPBACK}:{port + OFFSETS['management']}")
             yield server
         finally:
-            stop(process, server.url, token)
+            stop(process)
 
 
-def stop(process: subprocess.Popen[bytes], url: str, token: str | None = None) -> None:
-    """Let the server answer received requests, then end Java, which ends its workers; kill them after STOP_TIMEOUT.
-
-    On SIGTERM TorchServe closes every connection at once. Its queue is first in, first out: when a request sent now
-    is answered, workers have taken all earlier ones. The batches of the other workers get SETTLE_SECONDS more.
-    """
-    deadline = time.monotonic() + STOP_TIMEOUT
-    if is_ready(url, DRAIN_TIMEOUT, token):
-        time.sleep(SETTLE_SECONDS)
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End Java, which answers the requests in flight and ends its workers; kill them after STOP_TIMEOUT."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(max(deadline - time.monotonic(), 0))
+        process.wait(STOP_TIMEOUT)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -127,10 +124,7 @@ def stop(process: subprocess.Popen[bytes], url: str, token: str | None = None) -
 
 def free_port() -> int:
     """Return an inference port such that it and the server's four other ports are free. Raises ServerError."""
-    for _ in range(100):
-        with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
-            port: int = probe.getsockname()[1]
+    for port in random.sample(FREE_PORTS, 200):
         with contextlib.suppress(ServerError):
             check_ports_are_free(port)
             return port
@@ -145,18 +139,26 @@ def default_or_free_port() -> int:
     return free_port()
 
 
-def check_ports_are_free(port: int) -> None:
-    """Raise ServerError, naming the port, unless all five ports of a server on `port` are free."""
+def check_ports_are_free(port: int, host: str = LOOPBACK) -> None:
+    """Raise ServerError, naming the port, unless all five ports of a server on `port` are free.
+
+    `host` is the address of the inference port.
+    """
     ports = [port + offset for offset in (*OFFSETS.values(), *GRPC_OFFSETS.values())]
     if not (min(ports) >= 1024 and max(ports) <= 65535):
         raise ServerError(f"port {port} is out of range: choose one from 2034 to 65533 with --port")
     for number in ports:
-        with socket.socket() as probe:
+        address = host if number == port else LOOPBACK
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like the server: ignore TIME_WAIT
             try:
-                probe.bind((LOOPBACK, number))
+                probe.bind((address, number))
             except OSError as error:
-                raise ServerError(f"port {number} on {LOOPBACK} is in use; choose another with --port N") from error
+                if error.errno == errno.EADDRINUSE:
+                    message = f"port {number} on {address} is in use; choose another with --port N"
+                else:
+                    message = f"{address} is no address of this machine ({error.strerror or error}); see --host"
+                raise ServerError(message) from error
 
 
 def java_home() -> Path:
@@ -193,17 +195,26 @@ def environment(folder: Path, *, needs_torch: bool) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
     folders = dict.fromkeys(("LOG_LOCATION", "METRICS_LOCATION", "TMPDIR"), str(folder))
     # One thread per worker: the network is too small to be split, and workers would compete for the cores.
-    fixed = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    # Java reads the names of files in the locale's encoding.
+    fixed = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
     return {**kept, **folders, **fixed, **({} if needs_torch else {"PYTHONPATH": str(TORCH_STUB)})}
 
 
+def _enter_server_dir(stack: contextlib.ExitStack) -> Path:
+    """Create a folder for a server's files, which lives as long as the stack. Raises ServerError."""
+    try:
+        return stack.enter_context(server_dir())
+    except OSError as error:
+        raise ServerError(f"there is no folder for the server's files: {error}; set XDG_RUNTIME_DIR") from error
+
+
 def _check_socket_path(folder: Path) -> None:
-    """Raise ServerError unless a worker's socket in a server's temporary folder has a path that the system allows."""
+    """Raise ServerError unless a worker's socket in a server's folder has a path that the system allows."""
     longest = len(os.fsencode(folder / ".ts.sock.9999"))
     if longest > MAX_SOCKET_PATH:
         too_many = longest - MAX_SOCKET_PATH
         raise ServerError(
-            f"the path {folder.parent} is {too_many} bytes too long for sockets; set TMPDIR to a shorter one"
+            f"the path {folder.parent} is {too_many} bytes too long for sockets; set XDG_RUNTIME_DIR to a shorter one"
         )
 
 
@@ -221,7 +232,7 @@ def _command(folder: Path, config: Path, token_file: Path | None = None) -> list
         str(java_home() / "bin" / "java"),
         f"-Dmodel_server_home={home.parent}",
         f"-Djava.io.tmpdir={folder}",
-        f"-Dlog4j.configurationFile=file://{resource('config/log4j2.xml')}",
+        f"-Dlog4j.configurationFile={resource('config/log4j2.xml').as_uri()}",
         *(flags.group(1).split() if flags else ()),
         *([f"-D{TOKEN_PROPERTY}={token_file.resolve()}"] if token_file else []),
         # The project's classes precede TorchServe's of the same names; frontend/*.java explain the differences.

@@ -15,7 +15,6 @@ import torch
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import save
 from mnist_lightning.packaging.export import to_onnx
-from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.reload import ReloadError, request_reload
 from tests.server.serve_process import ServeProcess, serve, wait_until
 from tests.support import SEVEN, verb
@@ -78,9 +77,7 @@ def test_reloading_there_and_back_drops_no_request(
     process: ServeProcess, archive: Path, original: Path, always_three: dict[str, bytes]
 ) -> None:
     def reload() -> str:
-        # The PID file lies in the server's temporary folder where no XDG_RUNTIME_DIR is set.
-        flags = ["--reload", "--store", str(archive.parent), "--port", str(process.port)]
-        done = verb("serve", *flags, TMPDIR=str(process.folder))
+        done = verb("serve", "--reload", "--store", str(archive.parent), XDG_RUNTIME_DIR=str(process.folder))
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -117,7 +114,7 @@ def test_an_archive_that_cannot_be_served_replaces_nothing(
     always_three: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pid_file, "find", lambda _: process.process.pid)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(process.folder))
     write_archive(original, archive, mnist_pt=b"no weights")
     with pytest.raises(ReloadError, match="did not load"):
         request_reload(archive, process.port, timeout=3)
@@ -144,7 +141,7 @@ def test_a_signal_during_start_up_reloads_as_soon_as_the_server_is_ready(
     shutil.copy(original, archive)
     with serve(tmp_path, tmp_path) as process:
         # From here on, the server has its own copy of the archive.
-        wait_until(lambda: list(process.folder.glob("mnist-serve-*/config.properties")), "TorchServe is not started")
+        wait_until(lambda: list(process.folder.rglob("server-*/config.properties")), "TorchServe is not started")
         write_archive(original, archive, **always_three)
         process.process.send_signal(signal.SIGHUP)
         process.wait_until_ready()

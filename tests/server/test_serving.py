@@ -4,10 +4,10 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -192,20 +192,24 @@ def test_all_ports_listen_on_loopback(server: Server) -> None:
 def test_sigterm_stops_all_processes_after_received_requests_are_answered(
     small_store: Path, picture: Path, tmp_path: Path
 ) -> None:
-    large = io.BytesIO()  # a blank sheet with a bar, which takes a fifth of a second
-    sheet = Image.new("L", (6500, 6500), 255)
-    sheet.paste(0, (2900, 1300, 3600, 5200))
-    sheet.save(large, "PNG")
-    with serve(small_store, tmp_path, **SECRET) as process, ThreadPoolExecutor(4) as pool:
+    several = {"instances": [base64.b64encode(picture.read_bytes()).decode()] * 16}
+
+    def predict(url: str) -> set[int]:
+        answer = requests.post(f"{url}/predictions/mnist", json=several, timeout=30).json()
+        return {each["prediction"] for each in answer["predictions"]}
+
+    with serve(small_store, tmp_path, "--workers", "2", environment=SECRET) as process, ThreadPoolExecutor(16) as pool:
         process.wait_until_ready()
         assert ask(picture.read_bytes(), process.url)["prediction"] == 7
         assert not any(SECRET.items() & child.environ().items() for child in process.children())
-        answers = [pool.submit(ask, large.getvalue(), process.url) for _ in range(4)]
-        time.sleep(0.3)
+        answers = [pool.submit(predict, process.url) for _ in range(16)]
+        metrics = f"http://127.0.0.1:{process.port + 2}/metrics"
+        in_flight = re.compile(r"mnist_requests_in_flight (\d+)")
+        wait_until(lambda: int(in_flight.findall(requests.get(metrics, timeout=10).text)[0]) > 4, "no requests arrive")
         pending = [answer for answer in answers if not answer.done()]
         process.stop(signal.SIGTERM)
         assert pending
-        assert all(answer.result()["prediction"] in range(10) for answer in answers)
+        assert all(answer.result() == {7} for answer in answers)
 
 
 def test_sigkill_leaves_no_process(small_store: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The server's side of a reload, on folders and archives without a server."""
 
+import resource
 import zipfile
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from mnist_lightning.common.constants import EXPORTED, WEIGHTS
 from mnist_lightning.serving import pid_file
-from mnist_lightning.serving.reload import ReloadError, ReloadHandler, replace_weights, request_reload
+from mnist_lightning.serving.reload import ReloadError, reload_or_report, replace_weights, request_reload
 
 CODE = {"digit_handler.py": b"code", "mnist_lightning/__init__.py": b""}
 
@@ -67,35 +68,32 @@ def test_a_missing_or_damaged_archive_is_rejected(content: bytes | None, weights
     assert weights.read_bytes() == b"old"
 
 
-def test_a_signal_before_the_server_is_ready_is_handled_once_it_is(
-    server_folder: Path, weights: Path, tmp_path: Path
-) -> None:
-    handler = ReloadHandler(tmp_path / "mnist.mar")
-    handler()  # the archive need not even exist at this time
-    make_archive(tmp_path / "mnist.mar")
-    assert weights.read_bytes() == b"old"
-    handler.ready(server_folder)
-    assert weights.read_bytes() == b"new"
-
-
-def test_without_a_signal_a_server_keeps_the_weights_it_started_with(
-    server_folder: Path, weights: Path, tmp_path: Path
-) -> None:
-    handler = ReloadHandler(make_archive(tmp_path / "mnist.mar"))
-    handler.ready(server_folder)
-    assert weights.read_bytes() == b"old"
-    handler()
-    assert weights.read_bytes() == b"new"
-
-
 def test_a_failed_reload_is_reported_and_the_server_continues(
     server_folder: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    handler = ReloadHandler(tmp_path / "mnist.mar")
-    handler.ready(server_folder)
-    handler()
+    reload_or_report(tmp_path / "mnist.mar", server_folder)
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'mnist.mar'} is missing or damaged")
     assert weights.read_bytes() == b"old"
+
+
+def test_a_full_disk_does_not_end_the_server(
+    server_folder: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = make_archive(tmp_path / "mnist.mar", **{WEIGHTS: bytes(100_000)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        reload_or_report(archive, server_folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "cannot be loaded: OSError" in capsys.readouterr().err
+    assert weights.read_bytes() == b"old"
+    assert {path.name for path in weights.parent.glob("*mnist*")} == {WEIGHTS, EXPORTED, "mnist_lightning"}
+
+
+def test_a_server_whose_folder_is_gone_reports_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reload_or_report(make_archive(tmp_path / "mnist.mar"), tmp_path / "nowhere")
+    assert "cannot be loaded" in capsys.readouterr().err
 
 
 def test_a_reload_without_a_server_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

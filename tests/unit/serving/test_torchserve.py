@@ -1,10 +1,10 @@
 """How a server is started, without TorchServe: a process that sleeps takes its place."""
 
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from mnist_lightning.serving import torchserve
@@ -41,14 +41,14 @@ def test_exceptions_of_the_block_are_not_relabelled(error: BaseException, store:
     assert not servers[0].folder.exists()
 
 
-def test_a_temporary_folder_whose_path_is_too_long_for_sockets_is_rejected(
+def test_a_runtime_folder_whose_path_is_too_long_for_sockets_is_rejected(
     store: Path, stand_in: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # "/mnist-serve-", eight random characters and "/.ts.sock.9999" follow.
-    for length, is_short in ((68, True), (69, False)):
+    # "/server-", eight random characters and "/.ts.sock.9999" follow.
+    for length, is_short in ((73, True), (74, False)):
         folder = Path("/tmp") / ("x" * (length - len("/tmp/")))
         folder.mkdir()
-        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        monkeypatch.setattr(platformdirs, "user_runtime_dir", lambda *_, folder=folder, **__: str(folder))
         try:
             with running(store, free_port()):
                 assert is_short
@@ -61,7 +61,7 @@ def test_a_temporary_folder_whose_path_is_too_long_for_sockets_is_rejected(
 
 def test_only_the_listed_variables_are_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
-    own = {"LOG_LOCATION", "METRICS_LOCATION", "TMPDIR", "PYTHONPATH", "OMP_NUM_THREADS", "PYTHONUNBUFFERED"}
+    own = {"LOG_LOCATION", "METRICS_LOCATION", "TMPDIR", "PYTHONPATH", "OMP_NUM_THREADS", "PYTHONUNBUFFERED", "LC_ALL"}
     inherited = environment(tmp_path, needs_torch=False)
     assert set(inherited) <= {*FORWARDED_ENV, *own}
     assert {inherited[name] for name in ("LOG_LOCATION", "METRICS_LOCATION", "TMPDIR")} == {str(tmp_path)}

@@ -1,0 +1,293 @@
+"""Serve for hours under mixed load, attacks, kills, reloads, a full disk and stalled clients.
+
+    .venv/bin/python -m benchmarks.endurance --hours 2
+    .venv/bin/python -m benchmarks.endurance --hours 0.02     # a minute, to see that it works
+
+Starts `serve` as a process of its own. Most connections send ordinary pictures all the time, and compare each answer
+with the one that a quiet server gave. One connection sends attacks. Every minute, one of the disturbances happens: a
+worker is killed, Java is killed, the weights are replaced, the disk of the server's folder is full, clients stall.
+
+Prints counts and the workers' memory, and draws both over time. The exit code is 1 if an answer is wrong, if a good
+request gets an error while nothing is disturbed, or if memory grows by more than MAX_GROWTH after the first quarter.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import requests
+from matplotlib.figure import Figure
+
+from benchmarks.attacks import BODIES, FORMS, JSON, MULTIPART, PICTURES, RAW
+from benchmarks.common import conditions, make_parser
+from benchmarks.fuzz import is_close
+from benchmarks.fuzz_requests import FuzzRequest, image_files, valid_requests
+from mnist_lightning.common.constants import ARCHIVE
+from mnist_lightning.datasets import mnist
+from mnist_lightning.serving.torchserve import free_port
+
+INTERVAL = 60.0  # seconds between two disturbances
+GRACE = 15.0  # seconds after a disturbance in which good requests may fail: a new Java needs about four
+MAX_GROWTH = 0.05  # of the median memory of a worker, last quarter to second
+SLOW = 1.0  # seconds
+SAMPLE_SECONDS = 5.0
+
+
+@dataclass
+class Record:
+    """What happened; the threads share one."""
+
+    answers: Counter[str] = field(default_factory=Counter)  # good requests by outcome
+    attacks: Counter[int] = field(default_factory=Counter)  # by status; 0: no answer
+    disturbances: list[tuple[float, str]] = field(default_factory=list)  # seconds since the start
+    memory: list[tuple[float, float, float]] = field(default_factory=list)  # seconds, largest worker and Java in MiB
+    faults: list[str] = field(default_factory=list)
+    slow: list[tuple[float, float]] = field(default_factory=list)  # seconds since the start, of the answer
+
+
+class Endurance:
+    """A server, its clients and what disturbs it."""
+
+    def __init__(self, store: Path, folder: Path, connections: int, requests_: Sequence[FuzzRequest]) -> None:
+        self.store, self.folder, self.connections, self.requests = store, folder, connections, requests_
+        self.port, self.record = free_port(), Record()
+        self.started, self.disturbed, self.ended = time.monotonic(), -GRACE, threading.Event()
+
+    @property
+    def url(self) -> str:
+        """The server's URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def now(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    def run(self, seconds: float) -> None:
+        """Serve, send and disturb for so long."""
+        with self._serving() as process:
+            self.expected = [self._ask(requests.Session(), request)[1] for request in self.requests]
+            self.started = time.monotonic()
+            with ThreadPoolExecutor(self.connections + 2) as pool:
+                try:
+                    tasks = [pool.submit(self._send, number) for number in range(self.connections)]
+                    tasks += [pool.submit(self._attack), pool.submit(self._sample, process)]
+                    self._disturb(process, seconds)
+                finally:
+                    self.ended.set()
+                for task in tasks:
+                    task.result()
+
+    @contextlib.contextmanager
+    def _serving(self) -> Iterator[psutil.Process]:
+        command = [sys.executable, "-m", "mnist_lightning.serve", "--port", str(self.port), "--store", str(self.store)]
+        environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.folder)}
+        with (self.folder / "log").open("w") as log:
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        with process:
+            try:
+                if process.stdout is None or not process.stdout.readline().startswith("ready"):
+                    raise RuntimeError((self.folder / "log").read_text())
+                threading.Thread(target=process.stdout.read, daemon=True).start()
+                yield psutil.Process(process.pid)
+            finally:
+                process.terminate()
+
+    def _ask(self, session: requests.Session, request: FuzzRequest) -> tuple[int, object]:
+        headers = {"Content-Type": request.content_type} if request.content_type else {}
+        answer = session.post(self.url + request.path, data=request.body, headers=headers, timeout=30)
+        return answer.status_code, answer.json()
+
+    def _send(self, number: int) -> None:
+        """Send good requests until the end, and compare their answers."""
+        rng, session = random.Random(number), requests.Session()  # noqa: S311 - a choice of requests
+        session.trust_env = False
+        while not self.ended.is_set():
+            index, began = rng.randrange(len(self.requests)), self.now()
+            outcome = self._outcome(session, index)
+            took = self.now() - began
+            calm = began > self.disturbed + GRACE and self.now() > self.disturbed + GRACE
+            self.record.answers[outcome if calm or outcome == "right" else f"{outcome}, disturbed"] += 1
+            if took > SLOW and calm:
+                self.record.slow.append((self.now(), took))
+            if outcome != "right" and (calm or outcome == "wrong"):
+                self.record.faults.append(f"{self.now():.0f} s: {self.requests[index].path}: {outcome}")
+            if outcome == "lost":
+                self.ended.wait(0.1)
+
+    def _outcome(self, session: requests.Session, index: int) -> str:
+        try:
+            status, answer = self._ask(session, self.requests[index])
+        except (requests.RequestException, ValueError):
+            return "lost"
+        if status != 200:
+            return str(status)
+        return "right" if is_close(answer, self.expected[index]) else "wrong"
+
+    def _attack(self) -> None:
+        """Send attacks until the end, one after the other."""
+        kinds = [(table, headers) for table, headers in ((FORMS, MULTIPART), (BODIES, JSON), (PICTURES, RAW))]
+        bodies = [(make(), headers) for table, headers in kinds for make in table.values()]
+        for body, headers in itertools.cycle(bodies):
+            if self.ended.wait(0.5):
+                return
+            status = 0
+            with contextlib.suppress(requests.RequestException):
+                endpoint = f"{self.url}/predictions/mnist"
+                status = requests.post(endpoint, data=body, headers=headers, timeout=60).status_code
+            self.record.attacks[status] += 1
+
+    def _sample(self, process: psutil.Process) -> None:
+        while not self.ended.wait(SAMPLE_SECONDS):
+            with contextlib.suppress(psutil.Error):
+                sizes: dict[str, float] = defaultdict(float)
+                for child in process.children(recursive=True):
+                    kind = "java" if child.name() == "java" else "worker"
+                    sizes[kind] = max(sizes[kind], child.memory_info().rss / 2**20)
+                self.record.memory.append((self.now(), sizes["worker"], sizes["java"]))
+
+    def _disturb(self, process: psutil.Process, seconds: float) -> None:
+        """Let one disturbance after the other happen."""
+        disturbances: Mapping[str, Callable[[psutil.Process], None]] = {
+            "a worker is killed": self._kill_worker,
+            "the weights are replaced": self._reload,
+            "clients stall": self._stall,
+            "the disk is full": self._fill_disk,
+            "two reloads at once": self._reload_twice,
+            "Java is killed": self._kill_java,
+        }
+        interval = min(INTERVAL, seconds / (len(disturbances) + 1))
+        for name, disturb in itertools.cycle(disturbances.items()):
+            time.sleep(min(interval, max(seconds - self.now(), 0)))
+            if self.now() >= seconds:
+                return
+            self.record.disturbances.append((self.now(), name))
+            print(f"{self.now():6.0f} s  {name}", file=sys.stderr)
+            self.disturbed = self.now() if "killed" in name else self.disturbed
+            disturb(process)
+
+    def _kill_worker(self, process: psutil.Process) -> None:
+        workers = [child for child in process.children(recursive=True) if child.name() != "java"]
+        random.choice(workers).kill()  # noqa: S311
+
+    def _kill_java(self, process: psutil.Process) -> None:
+        for child in process.children():
+            child.kill()
+
+    def _reload(self, process: psutil.Process) -> None:
+        command = [sys.executable, "-m", "mnist_lightning.serve", "--reload", "--store", str(self.store)]
+        environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.folder)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode:
+            self.record.faults.append(f"{self.now():.0f} s: the reload failed: {done.stderr.strip()}")
+
+    def _reload_twice(self, process: psutil.Process) -> None:
+        for _ in range(2):
+            process.send_signal(signal.SIGHUP)
+
+    def _stall(self, process: psutil.Process) -> None:
+        connections = []
+        for _ in range(25):
+            connection = socket.create_connection(("127.0.0.1", urlsplit(self.url).port or 0), timeout=30)
+            head = "POST /predictions/mnist HTTP/1.1\r\nHost: x\r\nContent-Length: 9900000\r\n\r\n"
+            connection.sendall(head.encode() + bytes(100_000))
+            connections.append(connection)
+        time.sleep(15)
+        for connection in connections:
+            connection.close()
+
+    def _fill_disk(self, process: psutil.Process) -> None:
+        """Fill the server's folder, if it is a small file system of its own, and ask for a reload meanwhile."""
+        fill = self.folder / "fill"
+        free = shutil.disk_usage(self.folder).free
+        if free > 256 << 20:
+            self.record.disturbances[-1] = (self.now(), "the disk is full (skipped: --folder is no small file system)")
+            return
+        with contextlib.suppress(OSError):
+            fill.write_bytes(bytes(free))
+        process.send_signal(signal.SIGHUP)
+        time.sleep(5)
+        fill.unlink()
+
+
+def main() -> int:
+    """Run the test, and print and draw its outcome."""
+    parser = make_parser(__doc__, "store", "data", "docs")
+    parser.add_argument("--hours", type=float, default=2.0, help="duration (%(default)s)")
+    parser.add_argument("--connections", type=int, default=32, help="connections with good requests (%(default)s)")
+    parser.add_argument("--folder", type=Path, help="the server's runtime folder, such as a small tmpfs")
+    options = parser.parse_args()
+    digits = mnist.load(options.data, train=False)[0][:200, 0].numpy()
+    good = valid_requests(image_files(digits, 0), digits, 0)
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        shutil.copy(options.store / ARCHIVE, name)
+        endurance = Endurance(Path(name), Path(name), options.connections, good)
+        with contextlib.suppress(KeyboardInterrupt):
+            endurance.run(options.hours * 3600)
+    record = endurance.record
+    before, after = _medians(record)
+    growth = after / before - 1
+    if growth > MAX_GROWTH:
+        record.faults.append(f"a worker's memory grew from {before:.0f} to {after:.0f} MiB")
+    print(conditions() + "\n")
+    print(f"good requests by outcome: {dict(record.answers)}")
+    print(f"slower than {SLOW:g} s without a disturbance: {len(record.slow)}, at most {_slowest(record):.2f} s")
+    print(f"attacks by status: {dict(record.attacks)}")
+    print(f"memory of the largest worker, medians of the second and the last quarter: {before:.0f}, {after:.0f} MiB")
+    for fault in record.faults[:20]:
+        print(f"fault: {fault}")
+    plot(record).savefig(options.docs / "endurance.png", dpi=120)
+    print(json.dumps({"answers": record.answers, "faults": len(record.faults), "growth": round(growth, 4)}))
+    return int(bool(record.faults))
+
+
+def _slowest(record: Record) -> float:
+    return max((seconds for _, seconds in record.slow), default=0.0)
+
+
+def _medians(record: Record) -> tuple[float, float]:
+    """The median memory of the largest worker in MiB, in the second and the last quarter of the time."""
+    workers = [worker for _, worker, _ in record.memory] or [1.0]
+    quarter = max(len(workers) // 4, 1)
+    return median(workers[quarter : 2 * quarter] or workers), median(workers[-quarter:])
+
+
+def plot(record: Record) -> Figure:
+    """Memory and slow answers over time, with the disturbances."""
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    memory, slow = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    if record.memory:
+        times, workers, java = np.array(record.memory).T
+        memory.plot(times / 60, workers, label="largest worker")
+        memory.plot(times / 60, java, label="Java")
+        memory.legend()
+    memory.set(ylabel="MiB", ylim=(0, None), title=f"{sum(record.answers.values()):,} good requests")
+    for at, name in record.disturbances:
+        for axes in (memory, slow):
+            axes.axvline(at / 60, color="C3" if "killed" in name else "0.8", linewidth=0.6, zorder=0)
+    if record.slow:
+        slow.plot(*(np.array(record.slow).T / [[60], [1]]), ".")
+    slow.set(xlabel="minutes", ylabel=f"answers\nafter > {SLOW:g} s, s")
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(main())
