@@ -26,6 +26,7 @@ from benchmarks.corruptions import CORRUPTIONS
 from benchmarks.learning_curve import load_recipe
 from benchmarks.robustness import as_bmp, concatenate, load_folder, present_all
 from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.evaluation import plots
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.fit import fit, silence_warnings
@@ -80,7 +81,7 @@ def main() -> int:
         cells = [str(row[name]) for name in ("weights", "multiply_adds", "seconds", *sets)]
         print(f"| {shape} | " + " | ".join(cells) + " |", flush=True)
         rows.append({"network": str(shape), **row})
-    plot(rows).savefig(options.docs / "frontier.png", dpi=100)
+    plots.save(plot(rows), options.docs / "frontier.png", dpi=100)
     print(json.dumps(rows))
     return 0
 

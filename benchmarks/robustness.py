@@ -27,6 +27,7 @@ from benchmarks.corruptions import CORRUPTIONS
 from benchmarks.presentations import PRESENTATIONS, Generator, Presentation, encode, paint, rotate, strokes
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.datasets import mnist, samples
+from mnist_lightning.evaluation import plots
 from mnist_lightning.models import archive
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.preprocessing.decode import Bytes
@@ -78,8 +79,8 @@ def main() -> int:
     }
     _print(report)
     options.docs.mkdir(exist_ok=True)
-    _plot_curves(curves).savefig(options.docs / "curves.png", dpi=100)
-    _plot_examples(network, test_images[:, 0].numpy()).savefig(options.docs / "readings.png", dpi=90)
+    plots.save(_plot_curves(curves), options.docs / "curves.png", dpi=100)
+    plots.save(_plot_examples(network, test_images[:, 0].numpy()), options.docs / "readings.png", dpi=90)
     print(json.dumps(report))
     return 0
 

@@ -8,6 +8,7 @@ Starts the model server, the page's server and Chromium. Writes docs/draw-WIDTH-
 import argparse
 import io
 import sys
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -23,6 +24,7 @@ from benchmarks.browser import (
     wait_for_prediction,
     wait_until,
 )
+from mnist_lightning.common.files import save_atomic
 from mnist_lightning.serving.torchserve import free_port, running
 
 SIZES = {390: 844, 1440: 900}  # width and height of the window, in pixels
@@ -49,10 +51,11 @@ def main() -> int:
         for width, height in SIZES.items():
             for scheme in ("light", "dark"):
                 picture = screenshot(browser, url, (width, height), scheme)
-                picture.save(options.docs / f"draw-{width}-{scheme}.png", optimize=True)
+                path = options.docs / f"draw-{width}-{scheme}.png"
+                save_atomic(path, partial(picture.save, optimize=True))
         frames = animation(browser, url)
-    frames[0].save(
-        options.docs / "draw.webp",
+    save = partial(
+        frames[0].save,
         save_all=True,
         append_images=frames[1:],
         duration=1000 // FRAMES_PER_SECOND,
@@ -60,6 +63,7 @@ def main() -> int:
         quality=60,
         method=4,
     )
+    save_atomic(options.docs / "draw.webp", save)
     return 0
 
 

@@ -24,6 +24,7 @@ from benchmarks import pytorch_example
 from benchmarks.common import conditions, make_parser
 from benchmarks.learning_curve import TARGETS, LearningCurve, TrainingClock, load_recipe, make_trainer
 from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.evaluation import plots
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.fit import make_classifier, make_data_module, make_ema, silence_warnings
@@ -51,7 +52,7 @@ def main() -> int:
         print(name, file=sys.stderr)
         curves[name] = trainings[name](recipe, options.epochs)
     Console(width=110).print(_table(curves))
-    plot_curves(curves).savefig(options.plot, dpi=120)
+    plots.save(plot_curves(curves), options.plot)
     print(json.dumps({name: curve.summary() for name, curve in curves.items()}))
     return 0
 

@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         rows.append(asdict(result))
     Console().print(table)
     if options.plot:
-        plots.load_curves({options.url: rows}).savefig(options.plot, dpi=120)
+        plots.save(plots.load_curves({options.url: rows}), options.plot)
     return {"url": target.url, **setup, "loads": rows}
 
 

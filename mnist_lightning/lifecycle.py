@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mnist_lightning.client import ClientError, ask
 from mnist_lightning.client.formatting import format_answer
+from mnist_lightning.datasets.mnist import MnistUnavailableError
 from mnist_lightning.datasets.samples import write_example
 from mnist_lightning.packaging.pipeline import next_steps, train_and_promote
 from mnist_lightning.serving.torchserve import ServerError, default_or_free_port, running
@@ -24,12 +25,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def serve_and_ask(recipe: Recipe) -> int:
     """Serve the archive while the server classifies one of MNIST's test digits; return the exit code."""
-    picture = write_example(recipe.data_dir, Path("data"))
     try:
+        picture = write_example(recipe.data_dir, Path("data"))
         with running(recipe.model_store, default_or_free_port()) as server:
             print(f"serving at {server.url}, asking about {picture}", file=sys.stderr)
             print(format_answer(str(picture), ask(picture.read_bytes(), server.url)))
-    except (ServerError, ClientError) as error:
+    except (ServerError, ClientError, MnistUnavailableError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -23,18 +23,23 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         runs.connect(create=False)
-        if options.comparison:
-            promotion.promote_shared(options.comparison, options.store, options.parts)
-        else:
-            print(promotion.archive_run(options.run or registry.champion(), options.store, options.parts))
-        if options.export:
-            print(copy_model(options.store))
-    except (TrackingError, PackagingError, RecipeError) as error:
+        with runs.errors():
+            _package(options)
+    except (TrackingError, PackagingError, RecipeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _package(options: argparse.Namespace) -> None:
+    if options.comparison:
+        promotion.promote_shared(options.comparison, options.store, options.parts)
+    else:
+        print(promotion.archive_run(options.run or registry.champion(), options.store, options.parts))
+    if options.export:
+        print(copy_model(options.store))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from mnist_lightning.common.constants import ARCHIVE
+from mnist_lightning.common.files import write_atomic
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import save
 from mnist_lightning.packaging.export import to_onnx
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         subprocess.run(command, cwd=folder, env=environment, check=True)
         network = load_network(store / ARCHIVE)
         save(network, options.out)
-        options.out.with_suffix(".onnx").write_bytes(to_onnx(network, options.out.read_bytes()))
+        write_atomic(options.out.with_suffix(".onnx"), to_onnx(network, options.out.read_bytes()))
     return 0
 
 

@@ -11,14 +11,15 @@ from pathlib import Path
 import uvicorn
 
 from mnist_lightning.web.app import Settings, create_app
+from mnist_lightning.web.feedback import Quota
 
 Answer = tuple[int, object]  # HTTP status, JSON body
 
 
 @contextlib.contextmanager
-def running_page(url: str, feedback: Path, timeout: float = 10.0) -> Iterator[str]:
+def running_page(url: str, feedback: Path, timeout: float = 10.0, quota: Quota | None = None) -> Iterator[str]:
     """Serve the drawing page for the model server at `url`, and yield the page's URL."""
-    app = create_app(Settings(url, feedback, timeout))
+    app = create_app(Settings(url, feedback, timeout, quota=quota or Quota()))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))

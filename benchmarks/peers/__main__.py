@@ -74,7 +74,7 @@ def compare(options: argparse.Namespace) -> dict[str, object]:
         Console().print(_table(dict(zip(results, row, strict=True))))
     servers = {name: [asdict(result) for result in row] for name, row in results.items()}
     if options.plot and servers:
-        plots.load_curves(servers).savefig(options.plot, dpi=120)
+        plots.save(plots.load_curves(servers), options.plot)
     return {**conditions(options, pictures), "servers": servers, "failed": failures}
 
 

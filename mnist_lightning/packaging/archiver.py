@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from itertools import takewhile
 from pathlib import Path
 
 from mnist_lightning.common.constants import ARCHIVE, EXPORTED, WEIGHTS
@@ -54,21 +55,25 @@ def copy_model(store: Path) -> Path:
 
 
 def _run_archiver(parts: Path, folder: Path) -> Path:
+    # It runs in the folder of the parts, because it takes commas and colons in a path for separators.
     command = [
-        *(sys.executable, "-m", "model_archiver.model_packaging"),
+        *(sys.executable, "-P", "-m", "model_archiver.model_packaging"),  # -P: it does not import what lies here
         *("--model-name", MODEL_NAME, "--version", "1.0"),
-        *("--serialized-file", str(parts / EXPORTED)),
-        *("--handler", str(parts / "digit_handler.py")),
-        *("--extra-files", f"{parts / 'code'},{parts / WEIGHTS}"),
-        *("--config-file", str(parts / "model-config.yaml")),
-        *("--export-path", str(folder), "--force"),
+        *("--serialized-file", EXPORTED, "--handler", "digit_handler.py", "--extra-files", f"code,{WEIGHTS}"),
+        *("--config-file", "model-config.yaml", "--export-path", os.pardir, "--force"),
     ]
     # The archiver deletes a folder named after the model in the temporary folder, so it gets its own.
     scratch = folder / "tmp"
     scratch.mkdir()
-    environment = {**os.environ, "TMPDIR": str(scratch)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    environment = {**os.environ, "TMPDIR": str(scratch.resolve())}
+    done = subprocess.run(command, cwd=parts, env=environment, capture_output=True, text=True, check=False)
     archive = folder / ARCHIVE
     if done.returncode or not archive.is_file():
-        raise PackagingError(f"torch-model-archiver failed: {(done.stderr or done.stdout).strip()[-500:]}")
+        raise PackagingError(f"torch-model-archiver failed: {_in_one_line(done.stderr or done.stdout)[-500:]}")
     return archive
+
+
+def _in_one_line(output: str) -> str:
+    """The lines after the last indented one: the error at the end of a traceback, or all of another output."""
+    lines = takewhile(lambda line: not line.startswith(" "), reversed(output.strip().splitlines()))
+    return " ".join(reversed([*lines]))

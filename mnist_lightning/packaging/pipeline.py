@@ -4,6 +4,7 @@ import shlex
 import sys
 from functools import partial
 
+from mnist_lightning.common.files import check_writable
 from mnist_lightning.datasets.mnist import MnistUnavailableError
 from mnist_lightning.packaging import promotion
 from mnist_lightning.packaging.archiver import PackagingError
@@ -18,16 +19,19 @@ from mnist_lightning.training.fit import silence_warnings
 from mnist_lightning.training.recipe_yaml import RecipeError
 from mnist_lightning.training.resume import ResumeError
 
-ERRORS = (MnistUnavailableError, TrackingError, PackagingError, DistributedError, RecipeError, ResumeError)
+ERRORS = (MnistUnavailableError, TrackingError, PackagingError, DistributedError, RecipeError, ResumeError, OSError)
 
 
 def train_and_promote(request: TrainingRequest) -> int:
     """Train, promote and package; the exit code: 0, 1 after an error, 130 after Ctrl-C, with a line on stderr."""
     silence_warnings()
     try:
-        train_comparison(request, promote=partial(promotion.promote, store=request.recipe.model_store))
-        if distributed.rank() == 0 and request.recipe.comparison is not None:
-            _promote_if_complete(request.recipe, request.recipe.comparison)
+        if distributed.rank() == 0:
+            check_writable(request.recipe.model_store)  # before hours of training
+        with runs.errors():
+            train_comparison(request, promote=partial(promotion.promote, store=request.recipe.model_store))
+            if distributed.rank() == 0 and request.recipe.comparison is not None:
+                _promote_if_complete(request.recipe, request.recipe.comparison)
     except KeyboardInterrupt:
         message = "stopped: the run is marked KILLED in MLflow, nothing was archived; --resume continues it"
         print(f"\n{message}", file=sys.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from mnist_lightning.common.files import copy_atomic, remove_stale, replace_all
 from mnist_lightning.models.digitnet import DigitNet, from_checkpoint
 from mnist_lightning.packaging.archiver import PackagingError, build
 from mnist_lightning.tracking import comparisons, provenance, runs, selection
@@ -16,6 +17,7 @@ from mnist_lightning.tracking.comparisons import Candidate
 from mnist_lightning.training.config import Recipe
 
 DESCRIPTION = "mnist.json"  # beside the archive
+SCRATCH = ".packaging-"  # prefix of the folders in which archives are built, in the same file system
 SUMMARY = ("optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy")  # fields of every candidate
 
 
@@ -57,6 +59,7 @@ def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
     Raises:
         TrackingError: MLflow has no such run.
         PackagingError: the run is not finished, its weights do not fit the network, or the archiver failed.
+        OSError: a file cannot be written; the former ones remain.
     """
     candidates = comparisons.finished(comparisons.parent_of(run_id))
     chosen = next((candidate for candidate in candidates if candidate.run_id == run_id), None)
@@ -65,16 +68,18 @@ def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
             f"run {run_id} did not finish, or has no out-of-distribution head; choose another, or train it again: "
             f"python -m mnist_lightning.train --from-run {run_id}"
         )
-    store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store, prefix=".packaging-") as scratch:
+    if not store.is_dir():
+        store.mkdir(parents=True)
+        store.chmod(0o755)  # as its files: the user of a container reads them
+    remove_stale(store, SCRATCH)
+    with tempfile.TemporaryDirectory(dir=store, prefix=SCRATCH) as scratch:
         folder = Path(scratch)
         archive = build(_load_network(chosen, folder), folder)
         description = folder / DESCRIPTION
         description.write_text(json.dumps(describe(chosen, comparisons.newest(candidates)), indent=2) + "\n")
         if parts is not None:
-            shutil.copytree(folder / "parts", parts, dirs_exist_ok=True)
-        archive.replace(store / archive.name)
-        description.replace(store / DESCRIPTION)
+            shutil.copytree(folder / "parts", parts, copy_function=copy_atomic, dirs_exist_ok=True)
+        replace_all({archive: store / archive.name, description: store / DESCRIPTION})
     return store / archive.name
 
 

@@ -12,6 +12,8 @@ from mnist_lightning.tracking.runs import TrackingError
 
 COMPARISON_RUN = "comparison_run"  # tag of the experiment that reserves a name: the id of the comparison's run
 SHARED_NAME = "shared_comparison"  # tag of a shared comparison's run: its name
+FINISHED = "FINISHED"  # MLflow's status
+REQUIRED_METRICS = {runs.FINAL_TEST_ACCURACY, runs.THRESHOLD}  # older releases trained without an OOD head
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,8 @@ class Candidate:
 
 def finished(comparison_id: str) -> list[Candidate]:
     """The finished trainings of a comparison, best first: by validation accuracy, then by validation loss."""
-    children = _search(f"tags.`mlflow.parentRunId` = '{comparison_id}' and attributes.status = 'FINISHED'")
-    required = {runs.FINAL_TEST_ACCURACY, runs.THRESHOLD}
-    candidates = [_candidate(run) for run in children if required <= set(run.data.metrics)]
+    children = _search(f"tags.`mlflow.parentRunId` = '{comparison_id}'")
+    candidates = [_candidate(run) for run in children if _is_finished(run)]
     return sorted(candidates, key=lambda candidate: (-candidate.validation_accuracy, candidate.validation_loss))
 
 
@@ -54,7 +55,7 @@ def statuses(comparison_id: str) -> dict[str, str]:
 def runs_of_workspace(comparison_id: str, workspace: str) -> dict[str, tuple[str, bool]]:
     """The trainings that one process has started in a comparison, by name: run id, and whether it is finished."""
     children = _search(f"tags.`mlflow.parentRunId` = '{comparison_id}' and tags.`{runs.WORKSPACE}` = '{workspace}'")
-    return {run.info.run_name: (run.info.run_id, runs.FINAL_TEST_ACCURACY in run.data.metrics) for run in children}
+    return {run.info.run_name: (run.info.run_id, _is_finished(run)) for run in children}
 
 
 def parent_of(run_id: str) -> str:
@@ -131,6 +132,14 @@ def _create(name: str, recipe: str) -> str:
 def _search(query: str) -> list[Run]:
     found = mlflow.search_runs(experiment_names=[runs.EXPERIMENT], filter_string=query, output_format="list")
     return list(found)
+
+
+def _is_finished(run: Run) -> bool:
+    """Whether a training is complete: the one definition for choosing among trainings and for resuming them.
+
+    The metrics alone do not say so: a process can be killed after it has logged them.
+    """
+    return run.info.status == FINISHED and set(run.data.metrics) >= REQUIRED_METRICS
 
 
 def _candidate(run: Run) -> Candidate:

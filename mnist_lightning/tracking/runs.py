@@ -19,6 +19,7 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from torch import nn
 
+from mnist_lightning.common.files import check_writable
 from mnist_lightning.tracking import provenance
 
 DEFAULT_URI = "sqlite:///mlflow.db"  # in the current folder
@@ -66,6 +67,8 @@ def connect(*, create: bool = True) -> None:
     path = _local_path(uri)
     if not create and path is not None and not path.exists():
         raise TrackingError(f"no MLflow store at {uri}; train first: python -m mnist_lightning.train")
+    if create and path is not None:
+        _check_writable(path)
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -79,9 +82,17 @@ def connect(*, create: bool = True) -> None:
             _write_shared(partial(mlflow.set_experiment_tag, *OPENS_ON_RUNS))
         else:
             mlflow.get_experiment_by_name(EXPERIMENT)
+    except Exception as error:  # while it opens a store, MLflow lets errors of the database's driver through
+        raise TrackingError(f"MLflow at {uri} cannot be used: {_reason(error)}. Set MLFLOW_TRACKING_URI") from error
+
+
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """Raise TrackingError for any error of MLflow's in the block, such as a full disk or a lost connection."""
+    try:
+        yield
     except MlflowException as error:
-        reason = str(error).splitlines()[0][:200]
-        raise TrackingError(f"MLflow at {uri} cannot be used: {reason}. Set MLFLOW_TRACKING_URI") from error
+        raise TrackingError(f"MLflow at {tracking_uri()} failed: {_reason(error)}") from error
 
 
 @contextlib.contextmanager
@@ -224,6 +235,21 @@ def _write_shared(write: Callable[[], object]) -> None:
         if error.error_code != "BAD_REQUEST":
             raise
         write()
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _check_writable(path: Path) -> None:
+    """Raise TrackingError unless a local store can be written; MLflow itself would try for minutes."""
+    try:
+        check_writable(path if path.is_dir() else path.parent)
+    except OSError as error:
+        raise TrackingError(
+            f"MLflow's store cannot be written: {error}; start in a folder that can be written, or set "
+            "MLFLOW_TRACKING_URI"
+        ) from error
 
 
 def _local_path(uri: str) -> Path | None:

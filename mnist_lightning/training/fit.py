@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, MLFlowLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from mnist_lightning.common.files import save_atomic
+from mnist_lightning.common.files import write_atomic
 from mnist_lightning.datasets import mnist
 from mnist_lightning.datasets.datamodule import MnistDataModule
 from mnist_lightning.datasets.ood import OODDataset
@@ -21,9 +21,10 @@ from mnist_lightning.evaluation import ood as ood_evaluation
 from mnist_lightning.evaluation.metrics import ClassificationMetrics, evaluate_network
 from mnist_lightning.evaluation.model_card import render_model_card
 from mnist_lightning.evaluation.ood import OODMetrics
-from mnist_lightning.models.digitnet import DigitNet, checkpoint_of
+from mnist_lightning.models.digitnet import DigitNet, checkpoint_of, to_bytes
 from mnist_lightning.tracking import provenance, runs
 from mnist_lightning.training import distributed, ood
+from mnist_lightning.training.checkpoints import AtomicCheckpointIO
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.ema import WarmupEMA
 from mnist_lightning.training.module import DigitClassifier, precision
@@ -70,9 +71,7 @@ def train_and_log(
     runs.log(files={runs.CHECKPOINT: _save_with_head(network, result.checkpoint)})
     runs.log_model(network, (images[:2].float() / 255).numpy())
     ood_metrics = ood_evaluation.measure(network, splits.test[0], ood_data.held_out_outliers)
-    _log_results(
-        classification, ood_metrics, result, optimizer, seed, recipe
-    )  # last: these metrics mark a finished run
+    _log_results(classification, ood_metrics, result, optimizer, seed, recipe)
 
 
 def fit(
@@ -95,6 +94,7 @@ def fit(
         precision=precision(),
         logger=logger or False,
         callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -153,7 +153,7 @@ def _save_with_head(network: DigitNet, best: Path) -> Path:
     path = best.parent / "with_head" / best.name
     path.parent.mkdir(exist_ok=True)
     checkpoint = torch.load(best, weights_only=True, map_location="cpu")
-    save_atomic(path, lambda file: torch.save({**checkpoint, **checkpoint_of(network, "network.")}, file))
+    write_atomic(path, to_bytes({**checkpoint, **checkpoint_of(network, "network.")}))
     return path
 
 

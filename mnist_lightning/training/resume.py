@@ -131,7 +131,7 @@ class ResumeCheckpoint(Checkpoint):
             self.random_state = {}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the checkpoint; Lightning writes it atomically."""
+        """Write the checkpoint."""
         trainer.save_checkpoint(self.path, weights_only=False)
 
 

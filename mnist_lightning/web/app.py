@@ -5,6 +5,7 @@ The browser talks to this server only. The model server therefore needs no CORS,
 
 import base64
 import contextlib
+import errno
 import hashlib
 import html
 import ipaddress
@@ -25,20 +26,23 @@ from mnist_lightning.inference.errors import ACCEPTED, http_status
 from mnist_lightning.preprocessing.decode import BadPictureError
 from mnist_lightning.preprocessing.normalize import from_bytes
 from mnist_lightning.web import feedback
+from mnist_lightning.web.feedback import Quota, QuotaError
 
 PAGE = Path(__file__).with_name("index.html")
 MAX_BYTES = 10_485_760  # of a picture, as max_request_size in config.properties
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORWARDED_STATUSES = (400, 413, 415, 501, 504)  # of the model server, where they describe the page's request too
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The model server's address, timeout in seconds and token, and the folder for corrections."""
+    """The model server's address, timeout in seconds and token, and the folder for corrections with its quota."""
 
     url: str
     feedback: Path
     timeout: float = 10.0
     token: str | None = field(default=None, repr=False)
+    quota: Quota = field(default_factory=Quota)
 
     def ask(self, picture: bytes, *, explain: bool = False) -> dict[str, Any]:
         """Return the model server's answer. Raises client.ClientError."""
@@ -102,9 +106,12 @@ def create_app(settings: Settings) -> FastAPI:
     @app.post("/feedback/{label}")
     def save(label: Digit, picture: Picture, read: Annotated[int | None, Query(ge=0, le=9)] = None) -> dict[str, str]:
         try:
-            return {"kept": str(feedback.save(settings.feedback, picture, label, read))}
+            return {"kept": str(feedback.save(settings.feedback, picture, label, read, settings.quota))}
+        except QuotaError as error:
+            raise HTTPException(507, str(error)) from error
         except OSError as error:
-            raise HTTPException(500, f"{settings.feedback} cannot be written: {error.strerror or error}") from error
+            status = 507 if error.errno in DISK_FULL else 500
+            raise HTTPException(status, f"{settings.feedback} cannot be written: {error.strerror or error}") from error
 
     return app
 

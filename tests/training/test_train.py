@@ -25,6 +25,22 @@ from tests.support import PROJECT, Trained
 from tests.training.conftest import ONE_THREAD, TINY_FLAGS, Workplace
 
 QUICK = ("--config", "quick.yaml")
+# Trains, and is killed after a run's last metrics, before MLflow marks it as finished.
+KILLED_BEFORE_ITS_STATUS = """
+import os, signal, sys
+from mnist_lightning import train
+from mnist_lightning.tracking import runs
+
+log = runs.log
+
+def log_and_die(**what):
+    log(**what)
+    if runs.FINAL_TEST_ACCURACY in what.get("metrics", {}):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+runs.log = log_and_die
+train.main(sys.argv[1:])
+"""
 Recipe = dict[str, Any]
 
 
@@ -224,6 +240,33 @@ def test_a_killed_and_resumed_training_ends_with_the_same_weights(
     assert_equal_weights(*(best_checkpoint(client, run_id, folder) for run_id, folder in folders.items()))
     assert {run["optimizer"] for run in candidates(workplace.folder)} == {"Adam", "SGD"}
     assert list((workplace.folder / "checkpoints").iterdir()) == []
+
+
+def test_a_run_that_was_killed_before_its_status_is_completed(
+    workplace: Workplace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(recipe, workplace.folder)
+    environment = {"PYTHONPATH": str(PROJECT), "MLFLOW_TRACKING_URI": workplace.tracking_uri, **ONE_THREAD}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_ITS_STATUS, "--config", "recipe.yaml"],
+        cwd=workplace.folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    resumed = workplace.train("--resume")
+    assert resumed.code == 0, resumed.errors
+    assert "Adam     epoch" not in resumed.errors  # its checkpoint is complete
+    assert "SGD      epoch 1/1" in resumed.errors
+    monkeypatch.chdir(workplace.folder)
+    found = all_runs(MlflowClient(workplace.tracking_uri))
+    assert {run.info.run_name: run.info.status for run in found} == dict.fromkeys(
+        ("optimizers", "Adam", "SGD"), "FINISHED"
+    )
+    assert len(found) == 3
+    assert {run["optimizer"] for run in candidates(workplace.folder)} == {"Adam", "SGD"}
 
 
 def test_an_mlflow_server_that_does_not_answer_is_one_clear_error(

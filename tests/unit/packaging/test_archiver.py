@@ -139,3 +139,14 @@ def test_a_failing_archiver_is_an_error_with_its_message(tmp_path: Path, monkeyp
 def test_building_leaves_no_temporary_files_elsewhere(built: Path) -> None:
     assert sorted(path.name for path in built.iterdir()) == ["mnist.mar", "parts", "tmp"]
     assert list((built / "tmp").iterdir()) == []
+
+
+def test_the_path_of_the_store_may_have_any_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archiver splits paths at commas and colons and takes brackets for patterns."""
+    monkeypatch.setattr(archiver, "to_onnx", lambda *_: b"model")
+    monkeypatch.chdir(tmp_path)
+    folder = Path("größer, [a]* with: spaces.py")
+    folder.mkdir()
+    archive = build(digitnet.DigitNet((8, 16)), folder)
+    assert archive == folder / ARCHIVE
+    assert "mnist_lightning/models/digitnet.py" in contents(archive)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from mnist_lightning import lifecycle, train
 from mnist_lightning.datasets.mnist import MnistUnavailableError
@@ -73,7 +74,7 @@ def test_a_complete_shared_comparison_is_reported(
 
 @pytest.mark.parametrize(
     "error",
-    [MnistUnavailableError, TrackingError, PackagingError, DistributedError, RecipeError, ResumeError],
+    [MnistUnavailableError, TrackingError, PackagingError, DistributedError, RecipeError, ResumeError, OSError],
 )
 @pytest.mark.parametrize("verb", [train.main, lifecycle.main])
 def test_an_error_is_one_line_and_exit_code_1(
@@ -96,6 +97,21 @@ def test_ctrl_c_ends_with_exit_code_130(
     fail_with(KeyboardInterrupt(), monkeypatch)
     assert verb([]) == 130
     assert "--resume continues it" in capsys.readouterr().err
+
+
+def test_an_error_of_mlflow_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fail_with(MlflowException("database or disk is full\n[SQL: INSERT …]"), monkeypatch)
+    assert train.main([]) == 1
+    assert capsys.readouterr().err == "error: MLflow at sqlite:///mlflow.db failed: database or disk is full\n"
+
+
+def test_a_store_that_cannot_be_written_is_reported_before_the_training(
+    promoted: Promoted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert train.main(["--model_store", str(tmp_path / "file" / "store")]) == 1
+    assert promoted == []
+    assert capsys.readouterr().err == f"error: [Errno 20] Not a directory: '{tmp_path / 'file'}'\n"
 
 
 def test_other_exceptions_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """From finished runs in MLflow to the model store."""
 
 import json
+import os
 from pathlib import Path
 from unittest.mock import patch
 
@@ -9,13 +10,14 @@ import pytest
 import torch
 
 from mnist_lightning import package
-from mnist_lightning.common.constants import ARCHIVE
+from mnist_lightning.common.constants import ARCHIVE, EXPORTED
 from mnist_lightning.models import digitnet
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import LEGACY_KEYS, DigitNet, checkpoint_of
 from mnist_lightning.packaging import archiver, promotion
 from mnist_lightning.packaging.archiver import PackagingError
 from mnist_lightning.tracking import comparisons, registry, runs, selection
+from tests.disks import file_size_limit
 from tests.make_weights import WEIGHTS_FILE
 from tests.mlflow_stores import log_training
 from tests.support import PROJECT
@@ -127,6 +129,55 @@ def test_both_files_are_complete_before_one_is_replaced(
     monkeypatch.setattr(Path, "replace", record)
     promotion.archive_run(run_id, Path("store"))
     assert replaced == [(ARCHIVE, [ARCHIVE, promotion.DESCRIPTION]), (promotion.DESCRIPTION, [promotion.DESCRIPTION])]
+
+
+def test_a_full_disk_leaves_the_former_files(
+    mlflow_store: Path, network: DigitNet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("store").mkdir()
+    for name in (ARCHIVE, promotion.DESCRIPTION):
+        Path("store", name).write_text(f"former {name}")
+    with runs.run("comparison") as parent:
+        run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
+    monkeypatch.setattr(archiver, "to_onnx", lambda *_: b"model")
+    with file_size_limit(80_000):  # enough for the network, not for the archive
+        assert package.main(["--run", run_id, "--store", "store"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert {path.name: path.read_text() for path in Path("store").iterdir()} == {
+        name: f"former {name}" for name in (ARCHIVE, promotion.DESCRIPTION)
+    }
+
+
+def test_a_container_can_read_the_store_whatever_the_umask(
+    mlflow_store: Path, network: DigitNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with runs.run("comparison") as parent:
+        run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
+    monkeypatch.setattr(archiver, "to_onnx", lambda *_: b"model")
+    before = os.umask(0o077)
+    try:
+        promotion.archive_run(run_id, Path("store"))
+        archiver.copy_model(Path("store"))
+    finally:
+        os.umask(before)
+    assert Path("store").stat().st_mode & 0o777 == 0o755
+    modes = {path.name: path.stat().st_mode & 0o777 for path in Path("store").iterdir()}
+    assert modes == dict.fromkeys((ARCHIVE, EXPORTED, promotion.DESCRIPTION), 0o644)
+
+
+def test_what_a_killed_process_left_in_the_store_is_deleted_an_hour_later(
+    mlflow_store: Path, network: DigitNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with runs.run("comparison") as parent:
+        run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
+    for name in ("old", "new"):
+        Path("store", f"{promotion.SCRATCH}{name}", "parts").mkdir(parents=True)
+    os.utime(Path("store", f"{promotion.SCRATCH}old"), (0, 0))
+    monkeypatch.setattr(promotion, "build", build_fast)
+    promotion.archive_run(run_id, Path("store"))
+    assert {path.name for path in Path("store").iterdir()} == {
+        *(ARCHIVE, promotion.DESCRIPTION, f"{promotion.SCRATCH}new")
+    }
 
 
 def test_runs_that_cannot_be_archived(mlflow_store: Path) -> None:

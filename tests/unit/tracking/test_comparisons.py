@@ -9,6 +9,11 @@ import pytest
 from mnist_lightning.tracking import comparisons, runs
 from tests.mlflow_stores import log_training
 
+METRICS = {
+    **{runs.BEST_VALIDATION_ACCURACY: 0.9, runs.BEST_VALIDATION_LOSS: 0.1, runs.FINAL_TEST_ACCURACY: 0.9},
+    **{runs.TRAINING_SECONDS: 12.0, runs.TEMPERATURE: 1.0, runs.THRESHOLD: 0.3},
+}
+
 
 def test_candidates_are_ranked_by_validation_accuracy_then_loss(mlflow_store: Path) -> None:
     with runs.run("comparison") as parent:
@@ -49,12 +54,31 @@ def test_the_status_is_that_of_the_newest_run(mlflow_store: Path) -> None:
 def test_a_process_finds_the_runs_of_its_workspace(mlflow_store: Path) -> None:
     with runs.run("comparison") as parent:
         with runs.run("Adam", tags={runs.WORKSPACE: "mine"}) as adam:
-            runs.log(metrics={runs.FINAL_TEST_ACCURACY: 0.9})
+            runs.log(metrics=METRICS)
         with runs.run("SGD", tags={runs.WORKSPACE: "mine"}) as sgd:
             pass
         with runs.run("RMSprop", tags={runs.WORKSPACE: "another"}):
             pass
     assert comparisons.runs_of_workspace(parent, "mine") == {"Adam": (adam, True), "SGD": (sgd, False)}
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "KILLED", "FAILED", "FINISHED"])
+@pytest.mark.parametrize("lacking", [None, runs.FINAL_TEST_ACCURACY, runs.THRESHOLD])
+def test_a_training_is_a_candidate_or_is_resumed(lacking: str | None, status: str, mlflow_store: Path) -> None:
+    """A process can be killed at any moment, also between a run's last metric and its status."""
+    client = mlflow.MlflowClient()
+    with runs.run("comparison") as parent:
+        pass
+    tags = {"mlflow.parentRunId": parent, runs.WORKSPACE: "mine"}
+    run = client.create_run(mlflow.get_run(parent).info.experiment_id, run_name="SGD", tags=tags)
+    for name, value in {"optimizer": "SGD", "seed": 0}.items():
+        client.log_param(run.info.run_id, name, value)
+    for name in METRICS.keys() - {lacking}:
+        client.log_metric(run.info.run_id, name, METRICS[name])
+    client.update_run(run.info.run_id, status)
+    finished = status == "FINISHED" and lacking is None
+    assert comparisons.runs_of_workspace(parent, "mine") == {"SGD": (run.info.run_id, finished)}
+    assert [candidate.run_id for candidate in comparisons.finished(parent)] == [run.info.run_id] * finished
 
 
 def test_runs_that_are_not_trainings(mlflow_store: Path) -> None:

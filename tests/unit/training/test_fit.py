@@ -1,5 +1,6 @@
 """A small training in this process: reproducible, and equal when it is interrupted and resumed."""
 
+import tempfile
 from pathlib import Path
 
 import lightning as L
@@ -12,6 +13,7 @@ from mnist_lightning.training import distributed, recipe_yaml
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.fit import FitResult, fit, silence_warnings
 from mnist_lightning.training.resume import ResumeCheckpoint
+from tests.disks import file_size_limit
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +85,28 @@ def test_the_training_time_of_earlier_processes_counts(tmp_path: Path) -> None:
     callback = ResumeCheckpoint(tmp_path)
     callback.load_state_dict({**callback.state_dict(), "seconds": 1000.0})
     assert callback.seconds > 1000
+
+
+def test_checkpoints_do_not_pass_through_the_temporary_folder(
+    splits: MnistSplits, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be another file system, from which a file is copied over the former checkpoint, not moved."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    result = fit("SGD", 1, recipe, splits, tmp_path / "folder")
+    assert {path.name for path in (tmp_path / "folder").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert result.checkpoint == tmp_path / "folder" / "best.ckpt"
+
+
+def test_a_full_disk_ends_the_training_and_leaves_the_last_checkpoints(
+    splits: MnistSplits, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(0, patch)
+        with pytest.raises(KeyboardInterrupt):
+            fit("SGD", 1, recipe, splits, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {"best.ckpt", "last.ckpt"}
+    with file_size_limit(10_000), pytest.raises(OSError, match=rf"File too large: '{tmp_path}/(best|last)\.ckpt'$"):
+        fit("SGD", 1, recipe, splits, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    fit("SGD", 1, recipe, splits, tmp_path)

@@ -11,7 +11,10 @@ import requests
 from mnist_lightning.common.paths import resource
 from mnist_lightning.preprocessing.normalize import from_bytes
 from mnist_lightning.serving.torchserve import free_port
+from mnist_lightning.web import feedback
 from mnist_lightning.web.app import MAX_BYTES
+from mnist_lightning.web.feedback import Quota
+from tests.disks import file_size_limit
 from tests.pages import running_page, stub_model_server
 from tests.support import SEVEN
 
@@ -148,3 +151,15 @@ def test_feedback_folder_that_cannot_be_written_is_500(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with running_page("http://127.0.0.1:1", tmp_path / "file" / "folder") as page:
         check_error(page, "feedback/7", DIGIT, 500, "cannot be written")
+
+
+def test_full_feedback_folder_is_507_with_the_remedy(tmp_path: Path) -> None:
+    with running_page("http://127.0.0.1:1", tmp_path / "stored", quota=Quota(pictures=0)) as page:
+        check_error(page, "feedback/7", DIGIT, 507, f"{tmp_path / 'stored'} is full")
+        check_error(page, "feedback/7", DIGIT, 507, "--feedback FOLDER")
+
+
+def test_full_disk_is_507(tmp_path: Path) -> None:
+    with running_page("http://127.0.0.1:1", tmp_path) as page, file_size_limit(10):
+        check_error(page, "feedback/7", DIGIT, 507, f"{tmp_path} cannot be written: No space left on device")
+    assert {path.name for path in tmp_path.iterdir()} <= {feedback.LABELS_FILE, feedback.LOCK_FILE}
