@@ -43,6 +43,7 @@ from benchmarks.fuzz import is_close
 from benchmarks.fuzz_requests import FuzzRequest, image_files, valid_requests
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.datasets import mnist
+from mnist_lightning.evaluation import plots
 from mnist_lightning.serving.torchserve import free_port
 
 INTERVAL = 60.0  # seconds between two disturbances
@@ -242,6 +243,7 @@ def main() -> int:
         endurance = Endurance(Path(name), Path(name), options.connections, good)
         with contextlib.suppress(KeyboardInterrupt):
             endurance.run(options.hours * 3600)
+        log = (Path(name) / "log").read_text().splitlines()
     record = endurance.record
     before, after = _medians(record)
     growth = after / before - 1
@@ -254,7 +256,9 @@ def main() -> int:
     print(f"memory of the largest worker, medians of the second and the last quarter: {before:.0f}, {after:.0f} MiB")
     for fault in record.faults[:20]:
         print(f"fault: {fault}")
-    plot(record).savefig(options.docs / "endurance.png", dpi=120)
+    for line in log[-20:]:
+        print(f"log: {line[:300]}")
+    plots.save(plot(record), options.docs / "endurance.png")
     print(json.dumps({"answers": record.answers, "faults": len(record.faults), "growth": round(growth, 4)}))
     return int(bool(record.faults))
 

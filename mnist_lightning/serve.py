@@ -21,11 +21,12 @@ from mnist_lightning.common.constants import ARCHIVE, LOOPBACK
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.config import DEFAULT_PROFILE, PROFILES, probe_url
 from mnist_lightning.serving.health import is_ready
-from mnist_lightning.serving.reload import ReloadError, reload_or_report, request_reload
+from mnist_lightning.serving.reload import ReloadError, reload_or_report, report, request_reload
 from mnist_lightning.serving.torchserve import DEFAULT_PORT, Server, ServerError, running
 
 MIN_UPTIME = 10.0  # seconds; a TorchServe that ends sooner would end again
 POLL_SECONDS = 0.2
+RETRY_SECONDS, MAX_RETRIES = 5.0, 60  # of starting TorchServe again, such as while the disk is full
 OLD_PROFILES = {"crowd": "throughput"}  # accepted for one release
 
 
@@ -63,17 +64,27 @@ def _serve(options: argparse.Namespace) -> int:
     settings = {"workers": options.workers, "profile": options.profile, "token_file": options.token_file}
     try:
         with pid_file.registered(port, probe_url(options.host, port), options.token_file):
+            retries = 0  # the first start must succeed
             while True:
-                with running(options.store, port, options.host, **settings) as server:
-                    started = time.monotonic()
-                    print(f"ready: {server.url}/predictions/mnist", flush=True)
-                    code = _supervise(server, options.store / ARCHIVE, reload_requested)
+                try:
+                    with running(options.store, port, options.host, **settings) as server:
+                        started = time.monotonic()
+                        report(f"ready: {server.url}/predictions/mnist", sys.stdout)
+                        code = _supervise(server, options.store / ARCHIVE, reload_requested)
+                except ServerError as error:
+                    if not retries:
+                        raise
+                    retries -= 1
+                    report(f"error: {error}; next attempt in {RETRY_SECONDS:.0f} s")
+                    time.sleep(RETRY_SECONDS)
+                    continue
                 if time.monotonic() - started < MIN_UPTIME:
-                    print(f"error: TorchServe exited with code {code} soon after its start", file=sys.stderr)
+                    report(f"error: TorchServe exited with code {code} soon after its start")
                     return 1
-                print(f"error: TorchServe exited with code {code}; it starts again", file=sys.stderr)
+                report(f"error: TorchServe exited with code {code}; it starts again")
+                retries = MAX_RETRIES
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        report("stopped")
         return 0
 
 

@@ -97,9 +97,7 @@ def _decode_webp(content: bytes) -> Bytes:
     """
     width, height, has_exif = _webp_header(content)
     _check_size(width, height, "WEBP")
-    flags = (
-        cv2.IMREAD_COLOR if has_exif else cv2.IMREAD_UNCHANGED
-    )  # with IMREAD_COLOR, OpenCV turns the picture upright
+    flags = cv2.IMREAD_COLOR if has_exif else cv2.IMREAD_UNCHANGED  # IMREAD_COLOR turns the picture upright
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:

@@ -1,11 +1,13 @@
 """Replace the weights of a running server: the server puts them in place when a process on this machine asks it to."""
 
+import contextlib
 import os
 import signal
 import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import TextIO
 
 import requests
 
@@ -56,9 +58,15 @@ def reload_or_report(archive: Path, server_folder: Path) -> None:
     try:
         replace_weights(archive, model_dir(server_folder))
     except ReloadError as error:
-        print(f"error: {error}", file=sys.stderr)
+        report(f"error: {error}")
     except Exception as error:  # the boundary: a disk is full, a folder is gone; the server continues to serve
-        print(f"error: {archive} cannot be loaded: {type(error).__name__}: {error}", file=sys.stderr)
+        report(f"error: {archive} cannot be loaded: {type(error).__name__}: {error}")
+
+
+def report(message: str, stream: TextIO | None = None) -> None:
+    """Print a line, by default to stderr. A log on a full disk, or a reader that is gone, does not end the server."""
+    with contextlib.suppress(OSError):
+        print(message, file=stream or sys.stderr, flush=True)
 
 
 def request_reload(

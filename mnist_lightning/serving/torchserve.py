@@ -92,11 +92,14 @@ def running(
         _check_socket_path(folder)
         try:
             own_store = build_model_store(archive, folder, workers, profile)
+            config = write_config(folder, own_store, port, host, **settings)
         except zipfile.BadZipFile as error:
             message = f"{archive} is damaged; create it again with: python -m mnist_lightning.package"
             raise ServerError(message) from error
+        except OSError as error:
+            raise ServerError(f"the server's files cannot be written: {error}") from error
         process = subprocess.Popen(
-            _command(folder, write_config(folder, own_store, port, host, **settings), token_file),
+            _command(folder, config, token_file),
             cwd=folder,
             env=environment(folder, needs_torch=not has_exported_model(archive)),
             stdin=subprocess.DEVNULL,

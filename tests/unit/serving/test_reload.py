@@ -1,6 +1,8 @@
 """The server's side of a reload, on folders and archives without a server."""
 
+import contextlib
 import resource
+import sys
 import zipfile
 from pathlib import Path
 
@@ -89,6 +91,17 @@ def test_a_full_disk_does_not_end_the_server(
     assert "cannot be loaded: OSError" in capsys.readouterr().err
     assert weights.read_bytes() == b"old"
     assert {path.name for path in weights.parent.glob("*mnist*")} == {WEIGHTS, EXPORTED, "mnist_lightning"}
+
+
+def test_an_error_that_cannot_be_printed_does_not_end_the_server(
+    server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        reload_or_report(tmp_path / "mnist.mar", server_folder)
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 def test_a_server_whose_folder_is_gone_reports_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
