@@ -23,7 +23,7 @@ from mnist_lightning.serving.health import is_ready
 from mnist_lightning.serving.torchserve import free_port
 from tests.support import PROJECT, verb
 
-MAX_BYTES = 0.85e9
+MAX_BYTES = 0.7e9
 PYTHON = "/opt/venv/bin/python"
 HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:size=64m"]
 CONTEXT = ["requirements-serve.txt", "Dockerfile", ".dockerignore", "Makefile", "mnist_lightning", "config", "frontend"]
