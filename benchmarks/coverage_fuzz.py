@@ -11,6 +11,8 @@ import importlib
 import json
 import sys
 
+from benchmarks.common import make_parser
+
 TIMEOUT = 10  # seconds for one input
 MAX_ANSWER = 100_000  # bytes; 64 pictures take 20,000
 # By the first byte of an input: the headers of a request.
@@ -40,6 +42,7 @@ def check_request(data: bytes) -> None:
 
 def main() -> None:
     """Fuzz until libFuzzer ends the process."""
+    make_parser(__doc__).parse_known_args()  # for --help; all other arguments are libFuzzer's
     atheris = importlib.import_module("atheris")  # no dependency of the project
     with atheris.instrument_imports(include=["mnist_lightning", "multipart"]):
         import mnist_lightning.inference.protocols  # noqa: F401
