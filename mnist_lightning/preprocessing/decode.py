@@ -17,7 +17,7 @@ Scalar = TypeVar("Scalar", np.uint8, np.uint16, np.float32)
 
 MAX_BYTES = 100_000_000  # of memory for decoding a picture, by its header; more is refused before decoding
 # Memory of Pillow's decoders and of the conversion, at most, by format. JPEG is decoded at a reduced size.
-BYTES_PER_PIXEL = {"JPEG": 2, "PNG": 10, "BMP": 10, "GIF": 10, "TIFF": 12, "WEBP": 10}
+BYTES_PER_PIXEL = {"JPEG": 2, "PNG": 12, "BMP": 10, "GIF": 10, "TIFF": 12, "WEBP": 10}
 PROGRESSIVE_BYTES_PER_PIXEL = 8  # of a JPEG whose coefficients are all kept until its last scan
 REDUCED_PIXELS = 4_000_000  # larger pictures are reduced before their conversion
 WORKING_SIDE = 1024  # longest side of the result; larger pictures are halved until they fit
@@ -70,9 +70,9 @@ def decode(content: bytes) -> Bytes:
     if content.startswith(b"\xff\xd8") and (scans := content.count(b"\xff\xda")) > MAX_SCANS:
         raise NotAPictureError(f"the JPEG has {scans:,} scans; the limit is {MAX_SCANS}")
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return image_pyramid(_decode_webp(content), WORKING_SIDE)[-1]
+        return _decode_webp(content)
     if (plain := _decode_plain_png(content)) is not None:
-        return image_pyramid(plain, WORKING_SIDE)[-1]
+        return plain
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, and about sizes that are checked below
@@ -104,6 +104,7 @@ def _decode_webp(content: bytes) -> Bytes:
         raise NotAPictureError("the picture is damaged or cut") from error
     if pixels is None:
         raise NotAPictureError("the picture is damaged or cut")
+    pixels = image_pyramid(np.asarray(pixels, dtype=np.uint8), WORKING_SIDE)[-1]
     conversion = cv2.COLOR_BGRA2RGBA if pixels.ndim == 3 and pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
     return np.asarray(cv2.cvtColor(pixels, conversion), dtype=np.uint8)
 
@@ -146,6 +147,7 @@ def _decode_plain_png(content: bytes) -> Bytes | None:
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.shape[:2] != (height, width):
         return None
+    pixels = image_pyramid(np.asarray(pixels, dtype=np.uint8), WORKING_SIDE)[-1]
     conversion = PLAIN_COLORS[color]
     return np.asarray(pixels if conversion is None else cv2.cvtColor(pixels, conversion), dtype=np.uint8)
 

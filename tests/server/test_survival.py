@@ -39,7 +39,7 @@ def own_server(small_store: Path) -> Iterator[Server]:
 def large_picture() -> bytes:
     """A large blank sheet with a bar, which takes some tenths of a second."""
     file = io.BytesIO()
-    sheet = Image.new("L", (3100, 3100), 255)
+    sheet = Image.new("L", (2880, 2880), 255)
     sheet.paste(0, (1500, 700, 1900, 2800))
     sheet.save(file, "PNG")
     return file.getvalue()

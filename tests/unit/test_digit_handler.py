@@ -161,8 +161,8 @@ def test_a_request_that_takes_too_long_is_rejected_and_its_neighbours_are_not(
     handler: DigitHandler, pictures: list[bytes]
 ) -> None:
     """Each of the large pictures is accepted alone; together they would delay the whole batch by seconds."""
-    paper = np.full((3100, 3100), 255, np.uint8)
-    paper[600:2900, 1500:1900] = 0
+    paper = np.full((2880, 2880), 255, np.uint8)
+    paper[600:2600, 1400:1700] = 0
     large = png(paper)
     started = time.process_time()
     got = answers(handler, [{"body": pictures[0]}, {str(n): large for n in range(64)}, {"body": pictures[1]}])
