@@ -219,10 +219,10 @@ def test_received_requests_are_answered_when_it_stops(
 ) -> None:
     name, url = start()
     wait_until(lambda: is_ready(url, timeout=2), name)
-    large = draw_seven(tmp_path / "large.png", 6500).read_bytes()  # a fifth of a second's work each
+    large = draw_seven(tmp_path / "large.png", 2800).read_bytes()  # a twentieth of a second's work each
     with ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(ask, large, url) for _ in range(4)]
-        time.sleep(0.3)
+        time.sleep(0.1)
         pending = sum(not answer.done() for answer in answers)
         started = time.monotonic()
         docker("stop", name)
