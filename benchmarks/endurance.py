@@ -8,12 +8,11 @@ with the one that a quiet server gave. One connection sends attacks. Every minut
 worker is killed, Java is killed, the weights are replaced, the disk of the server's folder is full, clients stall.
 
 Prints counts and the workers' memory, and draws both over time. The exit code is 1 if an answer is wrong, if a good
-request gets an error while nothing is disturbed, or if memory grows by more than MAX_GROWTH after the first quarter.
+request gets an error while nothing is disturbed, or if memory grows after the first quarter (endurance_report.py).
 """
 
 import contextlib
 import itertools
-import json
 import os
 import random
 import shutil
@@ -24,21 +23,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
-from urllib.parse import urlsplit
 
-import numpy as np
 import psutil
 import requests
-from matplotlib.figure import Figure
 
 from benchmarks.attacks import BODIES, FORMS, JSON, MULTIPART, PICTURES, RAW
 from benchmarks.common import conditions, make_parser
+from benchmarks.endurance_report import SLOW, Record, plot, print_report
 from benchmarks.fuzz import is_close
 from benchmarks.fuzz_requests import FuzzRequest, image_files, valid_requests
 from mnist_lightning.common.constants import ARCHIVE
@@ -48,21 +43,7 @@ from mnist_lightning.serving.torchserve import free_port
 
 INTERVAL = 60.0  # seconds between two disturbances
 GRACE = 15.0  # seconds after a disturbance in which good requests may fail: a new Java needs about four
-MAX_GROWTH = 0.05  # of the median memory of a worker, last quarter to second
-SLOW = 1.0  # seconds
 SAMPLE_SECONDS = 5.0
-
-
-@dataclass
-class Record:
-    """What happened; the threads share one."""
-
-    answers: Counter[str] = field(default_factory=Counter)  # good requests by outcome
-    attacks: Counter[int] = field(default_factory=Counter)  # by status; 0: no answer
-    disturbances: list[tuple[float, str]] = field(default_factory=list)  # seconds since the start
-    memory: list[tuple[float, float, float]] = field(default_factory=list)  # seconds, largest worker and Java in MiB
-    faults: list[str] = field(default_factory=list)
-    slow: list[tuple[float, float]] = field(default_factory=list)  # seconds since the start, of the answer
 
 
 class Endurance:
@@ -71,6 +52,7 @@ class Endurance:
     def __init__(self, store: Path, folder: Path, connections: int, requests_: Sequence[FuzzRequest]) -> None:
         self.store, self.folder, self.connections, self.requests = store, folder, connections, requests_
         self.port, self.record = free_port(), Record()
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
         self.started, self.disturbed, self.ended = time.monotonic(), -GRACE, threading.Event()
 
     @property
@@ -100,9 +82,8 @@ class Endurance:
     @contextlib.contextmanager
     def _serving(self) -> Iterator[psutil.Process]:
         command = [sys.executable, "-m", "mnist_lightning.serve", "--port", str(self.port), "--store", str(self.store)]
-        environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.folder)}
         with (self.folder / "log").open("w") as log:
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+            process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True)
         with process:
             try:
                 if process.stdout is None or not process.stdout.readline().startswith("ready"):
@@ -195,8 +176,7 @@ class Endurance:
 
     def _reload(self, process: psutil.Process) -> None:
         command = [sys.executable, "-m", "mnist_lightning.serve", "--reload", "--store", str(self.store)]
-        environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.folder)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
             self.record.faults.append(f"{self.now():.0f} s: the reload failed: {done.stderr.strip()}")
 
@@ -207,7 +187,7 @@ class Endurance:
     def _stall(self, process: psutil.Process) -> None:
         connections = []
         for _ in range(25):
-            connection = socket.create_connection(("127.0.0.1", urlsplit(self.url).port or 0), timeout=30)
+            connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
             head = "POST /predictions/mnist HTTP/1.1\r\nHost: x\r\nContent-Length: 9900000\r\n\r\n"
             connection.sendall(head.encode() + bytes(100_000))
             connections.append(connection)
@@ -245,52 +225,10 @@ def main() -> int:
             endurance.run(options.hours * 3600)
         log = (Path(name) / "log").read_text().splitlines()
     record = endurance.record
-    before, after = _medians(record)
-    growth = after / before - 1
-    if growth > MAX_GROWTH:
-        record.faults.append(f"a worker's memory grew from {before:.0f} to {after:.0f} MiB")
     print(conditions() + "\n")
-    print(f"good requests by outcome: {dict(record.answers)}")
-    print(f"slower than {SLOW:g} s without a disturbance: {len(record.slow)}, at most {_slowest(record):.2f} s")
-    print(f"attacks by status: {dict(record.attacks)}")
-    print(f"memory of the largest worker, medians of the second and the last quarter: {before:.0f}, {after:.0f} MiB")
-    for fault in record.faults[:20]:
-        print(f"fault: {fault}")
-    for line in log[-20:]:
-        print(f"log: {line[:300]}")
+    print_report(record, log)
     plots.save(plot(record), options.docs / "endurance.png")
-    print(json.dumps({"answers": record.answers, "faults": len(record.faults), "growth": round(growth, 4)}))
     return int(bool(record.faults))
-
-
-def _slowest(record: Record) -> float:
-    return max((seconds for _, seconds in record.slow), default=0.0)
-
-
-def _medians(record: Record) -> tuple[float, float]:
-    """The median memory of the largest worker in MiB, in the second and the last quarter of the time."""
-    workers = [worker for _, worker, _ in record.memory] or [1.0]
-    quarter = max(len(workers) // 4, 1)
-    return median(workers[quarter : 2 * quarter] or workers), median(workers[-quarter:])
-
-
-def plot(record: Record) -> Figure:
-    """Memory and slow answers over time, with the disturbances."""
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    memory, slow = figure.subplots(2, sharex=True, height_ratios=(3, 1))
-    if record.memory:
-        times, workers, java = np.array(record.memory).T
-        memory.plot(times / 60, workers, label="largest worker")
-        memory.plot(times / 60, java, label="Java")
-        memory.legend()
-    memory.set(ylabel="MiB", ylim=(0, None), title=f"{sum(record.answers.values()):,} good requests")
-    for at, name in record.disturbances:
-        for axes in (memory, slow):
-            axes.axvline(at / 60, color="C3" if "killed" in name else "0.8", linewidth=0.6, zorder=0)
-    if record.slow:
-        slow.plot(*(np.array(record.slow).T / [[60], [1]]), ".")
-    slow.set(xlabel="minutes", ylabel=f"answers\nafter > {SLOW:g} s, s")
-    return figure
 
 
 if __name__ == "__main__":

@@ -105,9 +105,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
             handlerChain.handleRequest(ctx, req, decoder, decoder.path().split("/"));
         } catch (Throwable t) {
             if (t instanceof ServiceUnavailableException) {
-                FullHttpResponse busy = JsonErrorResponse.of(HttpResponseStatus.SERVICE_UNAVAILABLE, "BusyError", BUSY);
-                busy.headers().set(HttpHeaderNames.RETRY_AFTER, 1);
-                NettyUtils.sendHttpResponse(ctx, busy, HttpUtil.isKeepAlive(req));
+                NettyUtils.sendHttpResponse(ctx, JsonErrorResponse.busy(BUSY), HttpUtil.isKeepAlive(req));
                 return;
             }
             HttpResponseStatus status = statusOf(t);

@@ -14,6 +14,13 @@ final class JsonErrorResponse {
 
     private JsonErrorResponse() {}
 
+    /** 503: the client may try again after a second. */
+    static FullHttpResponse busy(String message) {
+        FullHttpResponse response = of(HttpResponseStatus.SERVICE_UNAVAILABLE, "BusyError", message);
+        response.headers().set(HttpHeaderNames.RETRY_AFTER, 1);
+        return response;
+    }
+
     /** Neither the type nor the message may contain characters that JSON escapes. */
     static FullHttpResponse of(HttpResponseStatus status, String type, String message) {
         String text =

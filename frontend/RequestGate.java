@@ -182,7 +182,7 @@ final class RequestGate extends ChannelDuplexHandler {
         if (message instanceof HttpContent) {
             arrived += ((HttpContent) message).content().readableBytes();
             if (unanswered && !reserve(arrived)) {
-                closeAfter(answer(ctx, tooManyBytes()));
+                closeAfter(answer(ctx, JsonErrorResponse.busy(TOO_MANY_BYTES)));
             }
         }
         boolean discarded = refused;
@@ -328,14 +328,7 @@ final class RequestGate extends ChannelDuplexHandler {
             response.headers().set(HttpHeaderNames.WWW_AUTHENTICATE, "Bearer");
             return response;
         }
-        return reserve(HttpUtil.getContentLength(request, 0L)) ? null : tooManyBytes();
-    }
-
-    private static FullHttpResponse tooManyBytes() {
-        FullHttpResponse response =
-                JsonErrorResponse.of(HttpResponseStatus.SERVICE_UNAVAILABLE, "BusyError", TOO_MANY_BYTES);
-        response.headers().set(HttpHeaderNames.RETRY_AFTER, 1);
-        return response;
+        return reserve(HttpUtil.getContentLength(request, 0L)) ? null : JsonErrorResponse.busy(TOO_MANY_BYTES);
     }
 
     /** Whether the header Host is a name of this machine, which no other site can have. */

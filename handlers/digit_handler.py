@@ -65,11 +65,8 @@ class DigitHandler:
         """Answer a batch of requests with as many JSON bodies, in order. All pictures share one inference."""
         self._switch_model()
         batch = CpuBudget(BATCH_SECONDS)
-        budgets = [CpuBudget(REQUEST_SECONDS) for _ in data]
-        requests = [
-            self.preprocess(item, context, index, partial(budget.spend, batch))
-            for index, (item, budget) in enumerate(zip(data, budgets, strict=True))
-        ]
+        limits = [partial(CpuBudget(REQUEST_SECONDS).spend, batch) for _ in data]
+        requests = [self.preprocess(item, context, index, limits[index]) for index, item in enumerate(data)]
         images = [image for request in requests if isinstance(request, Request) for image in request.images]
         answers: list[Answer] = []
         if images:
@@ -78,8 +75,8 @@ class DigitHandler:
         self.metrics.batch(len(data), answers)
         remaining = iter(answers)
         return [
-            self.postprocess(request, remaining, context, index, partial(budget.spend, batch))
-            for index, (request, budget) in enumerate(zip(requests, budgets, strict=True))
+            self.postprocess(request, remaining, context, index, limits[index])
+            for index, request in enumerate(requests)
         ]
 
     def preprocess(self, item: Item, context: Any, index: int, limit: Limit) -> Request | Exception:

@@ -49,10 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     """Ask a running server of this user for a prediction; return 0 or 1."""
-    server = pid_file.find(options.port)
-    url = probe_url(options.host, options.port or DEFAULT_PORT) if server is None else server.url
-    recorded = None if server is None or server.token_file is None else Path(server.token_file)
-    return int(not is_ready(url, token=tokens.resolve_token(options.token_file or recorded)))
+    if (server := pid_file.find(options.port)) is not None:
+        return int(not is_ready(server.url, token=server.token(options.token_file)))
+    url = probe_url(options.host, options.port or DEFAULT_PORT)
+    return int(not is_ready(url, token=tokens.resolve_token(options.token_file)))
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -61,31 +61,37 @@ def _serve(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, lambda *_: reload_requested.set())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops the server, as Ctrl-C does
     port = options.port or DEFAULT_PORT
-    settings = {"workers": options.workers, "profile": options.profile, "token_file": options.token_file}
     try:
         with pid_file.registered(port, probe_url(options.host, port), options.token_file):
             retries = 0  # the first start must succeed
             while True:
                 try:
-                    with running(options.store, port, options.host, **settings) as server:
-                        started = time.monotonic()
-                        report(f"ready: {server.url}/predictions/mnist", sys.stdout)
-                        code = _supervise(server, options.store / ARCHIVE, reload_requested)
+                    lasted = _run(options, port, reload_requested)
                 except ServerError as error:
                     if not retries:
                         raise
                     retries -= 1
                     report(f"error: {error}; next attempt in {RETRY_SECONDS:.0f} s")
                     time.sleep(RETRY_SECONDS)
-                    continue
-                if time.monotonic() - started < MIN_UPTIME:
-                    report(f"error: TorchServe exited with code {code} soon after its start")
-                    return 1
-                report(f"error: TorchServe exited with code {code}; it starts again")
-                retries = MAX_RETRIES
+                else:
+                    if not lasted:
+                        return 1
+                    retries = MAX_RETRIES
     except KeyboardInterrupt:
         report("stopped")
         return 0
+
+
+def _run(options: argparse.Namespace, port: int, reload_requested: threading.Event) -> bool:
+    """Run TorchServe until it ends by itself; whether it lasted long enough to be started again."""
+    settings = {"workers": options.workers, "profile": options.profile, "token_file": options.token_file}
+    with running(options.store, port, options.host, **settings) as server:
+        started = time.monotonic()
+        report(f"ready: {server.url}/predictions/mnist", sys.stdout)
+        code = _supervise(server, options.store / ARCHIVE, reload_requested)
+    lasted = time.monotonic() - started >= MIN_UPTIME
+    report(f"error: TorchServe exited with code {code}{'; it starts again' if lasted else ' soon after its start'}")
+    return lasted
 
 
 def _supervise(server: Server, archive: Path, reload_requested: threading.Event) -> int:

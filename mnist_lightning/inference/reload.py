@@ -29,15 +29,8 @@ class FileReloader(Generic[Loaded]):
 
     def __init__(self, path: Path, load: Callable[[bytes], Loaded]) -> None:
         self.path, self.load = path, load
-        for _ in range(START_ATTEMPTS - 1):
-            with contextlib.suppress(Exception):
-                first = self._load()
-                break
-            time.sleep(POLL_SECONDS)
-        else:
-            first = self._load()
         # Two threads share it: the watcher appends and the worker pops, each in one atomic step.
-        self.new = deque([first], maxlen=1)
+        self.new = deque([self._load_first()], maxlen=1)
         self.logged = ""
 
     def start(self) -> None:
@@ -59,6 +52,13 @@ class FileReloader(Generic[Loaded]):
             if message != self.logged:
                 logging.getLogger(__name__).error("the new %s is not loaded: %s", self.path.name, message)
         self.logged = message
+
+    def _load_first(self) -> Loaded:
+        for _ in range(START_ATTEMPTS - 1):
+            with contextlib.suppress(Exception):
+                return self._load()
+            time.sleep(POLL_SECONDS)
+        return self._load()
 
     def _load(self) -> Loaded:
         self.version, content = _read(self.path)

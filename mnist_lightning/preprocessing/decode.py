@@ -29,7 +29,7 @@ REDUCIBLE = ("L", "RGB", "RGBA", "CMYK", "YCbCr")  # modes
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_START = PNG_SIGNATURE + b"\x00\x00\x00\rIHDR"  # the header of 13 bytes and its checksum follow
 PLAIN_CHUNKS = {b"IDAT", b"sRGB", b"IEND"}  # of a PNG without palette, transparency and metadata, as browsers write it
-PLAIN_COLORS = {0: None, 2: cv2.COLOR_BGR2RGB, 6: cv2.COLOR_BGRA2RGBA}  # color type -> what OpenCV's result needs
+PLAIN_COLORS = {0, 2, 6}  # color types: gray, RGB, RGBA
 # Exceptions that Pillow's decoders raise on damaged files.
 DECODER_ERRORS = (
     OSError,
@@ -98,15 +98,10 @@ def _decode_webp(content: bytes) -> Bytes:
     width, height, has_exif = _webp_header(content)
     _check_size(width, height, "WEBP")
     flags = cv2.IMREAD_COLOR if has_exif else cv2.IMREAD_UNCHANGED  # IMREAD_COLOR turns the picture upright
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error as error:
-        raise NotAPictureError("the picture is damaged or cut") from error
+    pixels = _decode_with_opencv(content, flags)
     if pixels is None:
         raise NotAPictureError("the picture is damaged or cut")
-    pixels = image_pyramid(np.asarray(pixels, dtype=np.uint8), WORKING_SIDE)[-1]
-    conversion = cv2.COLOR_BGRA2RGBA if pixels.ndim == 3 and pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(pixels, conversion), dtype=np.uint8)
+    return _in_rgb_order(image_pyramid(pixels, WORKING_SIDE)[-1])
 
 
 def _webp_header(content: bytes) -> tuple[int, int, bool]:
@@ -144,12 +139,27 @@ def _decode_plain_png(content: bytes) -> Bytes | None:
         place, allowed = end + 4, PLAIN_CHUNKS
     if place != len(content):
         return None
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = _decode_with_opencv(content, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.shape[:2] != (height, width):
         return None
-    pixels = image_pyramid(np.asarray(pixels, dtype=np.uint8), WORKING_SIDE)[-1]
-    conversion = PLAIN_COLORS[color]
-    return np.asarray(pixels if conversion is None else cv2.cvtColor(pixels, conversion), dtype=np.uint8)
+    return _in_rgb_order(image_pyramid(pixels, WORKING_SIDE)[-1])
+
+
+def _decode_with_opencv(content: bytes, flags: int) -> Bytes | None:
+    """The pixels of a picture file, with blue first; None if it is damaged."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
+    return None if pixels is None else np.asarray(pixels, dtype=np.uint8)
+
+
+def _in_rgb_order(pixels: Bytes) -> Bytes:
+    """OpenCV's gray, BGR or BGRA pixels as gray, RGB or RGBA."""
+    if pixels.ndim == 2:
+        return pixels
+    conversion = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(pixels, conversion), dtype=np.uint8)
 
 
 def pixels_of_image(picture: Image.Image) -> Bytes:

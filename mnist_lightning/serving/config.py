@@ -21,8 +21,8 @@ DEFAULT_PROFILE = "throughput"
 
 def probe_url(host: str, port: int) -> str:
     """The URL at which this machine reaches a server that listens on `host`."""
-    loopbacks = {"0.0.0.0": LOOPBACK, "::": "[::1]"}  # noqa: S104 - every address of the machine
-    return f"http://{loopbacks.get(host, f'[{host}]' if ':' in host else host)}:{port}"
+    loopbacks = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - every address of the machine
+    return _url(loopbacks.get(host, host), port)
 
 
 def build_model_store(archive: Path, folder: Path, workers: int | None, profile: str) -> Path:
@@ -58,13 +58,17 @@ def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, **s
     lines = resource("config/config.properties").read_text().splitlines()
     values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     values |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
-    values["inference_address"] = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    values["inference_address"] = _url(host, port)
     values |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
     values["model_store"] = str(store.resolve())
     values["metrics_config"] = str(resource("config/metrics.yaml"))
     path = folder / "config.properties"
     path.write_text("".join(f"{key}={_escape(str(value))}\n" for key, value in {**values, **settings}.items()))
     return path
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _escape(value: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from mnist_lightning.common import tokens
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.serving.runtime_dir import runtime_dir
 
@@ -25,6 +26,10 @@ class RunningServer:
     port: int
     url: str
     token_file: str | None = None
+
+    def token(self, token_file: Path | None) -> str | None:
+        """The token of a file, or else the server's own. Raises TokenError."""
+        return tokens.resolve_token(token_file or (Path(self.token_file) if self.token_file else None))
 
 
 @contextlib.contextmanager

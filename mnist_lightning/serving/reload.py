@@ -11,7 +11,6 @@ from typing import TextIO
 
 import requests
 
-from mnist_lightning.common import tokens
 from mnist_lightning.common.constants import EXPORTED, LOOPBACK, WEIGHTS
 from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.files import write_atomic
@@ -88,8 +87,7 @@ def request_reload(
     if server is None:
         where = "at all" if port is None else f"on port {port}"
         raise ReloadError(f"no mnist_lightning.serve of this user runs {where}; choose the port with --port")
-    found = token_file or (None if server.token_file is None else Path(server.token_file))
-    token = tokens.resolve_token(found)
+    token = server.token(token_file)
     os.kill(server.pid, signal.SIGHUP)
     behind = {"all"}
     while time.monotonic() < deadline:

@@ -90,14 +90,9 @@ def running(
     with contextlib.ExitStack() as stack:
         folder = _enter_server_dir(stack)
         _check_socket_path(folder)
-        try:
+        with _file_errors(archive):
             own_store = build_model_store(archive, folder, workers, profile)
             config = write_config(folder, own_store, port, host, **settings)
-        except zipfile.BadZipFile as error:
-            message = f"{archive} is damaged; create it again with: python -m mnist_lightning.package"
-            raise ServerError(message) from error
-        except OSError as error:
-            raise ServerError(f"the server's files cannot be written: {error}") from error
         process = subprocess.Popen(
             _command(folder, config, token_file),
             cwd=folder,
@@ -201,6 +196,18 @@ def environment(folder: Path, *, needs_torch: bool) -> dict[str, str]:
     # Java reads the names of files in the locale's encoding.
     fixed = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
     return {**kept, **folders, **fixed, **({} if needs_torch else {"PYTHONPATH": str(TORCH_STUB)})}
+
+
+@contextlib.contextmanager
+def _file_errors(archive: Path) -> Iterator[None]:
+    """Raise ServerError if the archive is damaged or a file cannot be written in the block."""
+    try:
+        yield
+    except zipfile.BadZipFile as error:
+        message = f"{archive} is damaged; create it again with: python -m mnist_lightning.package"
+        raise ServerError(message) from error
+    except OSError as error:
+        raise ServerError(f"the server's files cannot be written: {error}") from error
 
 
 def _enter_server_dir(stack: contextlib.ExitStack) -> Path:

@@ -20,6 +20,7 @@ from benchmarks.attacks import BODIES, FORMS, JSON, MULTIPART, PICTURES, RAW, nu
 from mnist_lightning.client import ask
 from mnist_lightning.serving.config import GRPC_OFFSETS, OFFSETS
 from mnist_lightning.serving.torchserve import Server, free_port, running
+from tests.server.connections import connect, worker
 from tests.server.serve_process import wait_until
 from tests.support import SEVEN
 
@@ -36,12 +37,6 @@ def own_server(small_store: Path) -> Iterator[Server]:
     with running(small_store, free_port(), workers=1, vmargs="-Xmx256m -XX:+UseSerialGC") as server:
         ask(DIGIT, server.url)
         yield server
-
-
-def worker(server: Server) -> psutil.Process:
-    port = (urlsplit(server.url).port or 0) + OFFSETS["management"]
-    (described,) = requests.get(f"http://127.0.0.1:{port}/models/mnist", timeout=10).json()
-    return psutil.Process(described["workers"][0]["pid"])
 
 
 def scheduled(process: psutil.Process) -> tuple[float, float]:
@@ -140,11 +135,6 @@ def test_large_bodies_at_once(own_server: Server) -> None:
     answers = attack(own_server, bytes(10_000_000), RAW, times=25)
     assert {answer.status_code for answer in answers} <= REFUSED
     assert ask(DIGIT, own_server.url)["prediction"] == 7
-
-
-def connect(server: Server) -> socket.socket:
-    address = urlsplit(server.url)
-    return socket.create_connection((address.hostname, address.port or 0), timeout=30)
 
 
 def read_all(connection: socket.socket) -> bytes:

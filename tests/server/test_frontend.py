@@ -15,12 +15,13 @@ import pytest
 import requests
 from requests import Response
 
+from benchmarks import attacks
+from benchmarks.attacks import MULTIPART
 from mnist_lightning.serving.torchserve import Server
 from tests.support import PROJECT, SEVEN
 
 DIGIT = SEVEN.read_bytes()
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-MULTIPART = {"Content-Type": "multipart/form-data; boundary=abc"}
 JSON_BODY = json.dumps({"image": base64.b64encode(DIGIT).decode()}).encode()
 
 
@@ -50,7 +51,7 @@ def test_an_html_form_is_rejected(server: Server, body: bytes) -> None:
 
 
 def part(headers: str, content: bytes = DIGIT) -> bytes:
-    return f"--abc\r\n{headers}\r\n\r\n".encode() + content + b"\r\n--abc--\r\n"
+    return attacks.part(headers, content) + attacks.END
 
 
 NAMED = 'Content-Disposition: form-data; name="a"; filename="a"'

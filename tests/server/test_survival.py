@@ -4,14 +4,12 @@ import io
 import json
 import os
 import signal
-import socket
 import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -19,8 +17,8 @@ import requests
 from PIL import Image
 
 from mnist_lightning.client import ask
-from mnist_lightning.serving.config import OFFSETS
 from mnist_lightning.serving.torchserve import Server, free_port, running
+from tests.server.connections import connect, worker
 from tests.server.serve_process import wait_until
 from tests.support import SEVEN, verb
 
@@ -54,18 +52,6 @@ def post(server: Server, body: bytes) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
-def worker_pid(server: Server) -> int:
-    base, _, port = server.url.rpartition(":")
-    models = requests.get(f"{base}:{int(port) + OFFSETS['management']}/models/mnist", timeout=10).json()
-    pid: int = models[0]["workers"][0]["pid"]
-    return pid
-
-
-def connect(server: Server) -> socket.socket:
-    address = urlsplit(server.url)
-    return socket.create_connection((address.hostname, address.port or 0), timeout=30)
-
-
 def request_head(length: int) -> bytes:
     return f"POST /predictions/mnist HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
 
@@ -84,7 +70,7 @@ def test_a_killed_worker_fails_only_its_requests_and_is_replaced(own_server: Ser
         clients = [pool.submit(keep_asking) for _ in range(3)]
         try:
             wait_until(lambda: len(answers) > 20, "no answers")
-            first = worker_pid(own_server)
+            first = worker(own_server).pid
             os.kill(first, signal.SIGKILL)
             killed = time.monotonic()
             wait_until(
@@ -94,7 +80,7 @@ def test_a_killed_worker_fails_only_its_requests_and_is_replaced(own_server: Ser
             stopped.set()
         for client in clients:
             client.result()
-    assert worker_pid(own_server) != first
+    assert worker(own_server).pid != first
     failed = [(status, body) for _, status, body in answers if status != 200]
     assert len(failed) <= 3  # at most one request of each client was in the worker; the others wait in the queue
     assert all(500 <= status < 600 for status, _ in failed), failed
@@ -128,13 +114,13 @@ def test_slow_clients_delay_nobody(own_server: Server) -> None:
 
 @pytest.mark.parametrize("cut", [0, len(DIGIT) // 2, len(DIGIT)], ids=["headers", "half", "whole request"])
 def test_clients_that_disconnect_harm_nobody(cut: int, own_server: Server) -> None:
-    first = worker_pid(own_server)
+    first = worker(own_server).pid
     for _ in range(30):
         with connect(own_server) as connection:
             connection.sendall(request_head(len(DIGIT)) + DIGIT[:cut])
     wait_until(lambda: post(own_server, DIGIT)[0] != 503, "the queue stays full")
     assert [post(own_server, DIGIT)[0] for _ in range(5)] == [200] * 5
-    assert worker_pid(own_server) == first
+    assert worker(own_server).pid == first
 
 
 def test_a_handler_that_cannot_be_imported_ends_the_start(small_store: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The server's side of a reload, on folders and archives without a server."""
 
 import contextlib
-import resource
 import sys
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from mnist_lightning.common.constants import EXPORTED, WEIGHTS
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.reload import ReloadError, reload_or_report, replace_weights, request_reload
+from tests.disks import file_size_limit
 
 CODE = {"digit_handler.py": b"code", "mnist_lightning/__init__.py": b""}
 
@@ -82,12 +82,8 @@ def test_a_full_disk_does_not_end_the_server(
     server_folder: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive = make_archive(tmp_path / "mnist.mar", **{WEIGHTS: bytes(100_000)})
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
-    try:
+    with file_size_limit(50_000):
         reload_or_report(archive, server_folder)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "cannot be loaded: OSError" in capsys.readouterr().err
     assert weights.read_bytes() == b"old"
     assert {path.name for path in weights.parent.glob("*mnist*")} == {WEIGHTS, EXPORTED, "mnist_lightning"}
