@@ -7,8 +7,10 @@ Starts `serve` as a process of its own. Most connections send ordinary pictures 
 with the one that a quiet server gave. One connection sends attacks. Every minute, one of the disturbances happens: a
 worker is killed, Java is killed, the weights are replaced, the disk of the server's folder is full, clients stall.
 
-Prints counts and the workers' memory, and draws both over time. The exit code is 1 if an answer is wrong, if a good
-request gets an error while nothing is disturbed, or if memory grows after the first quarter (endurance_report.py).
+Java is killed in the first quarter only, and of the workers always the youngest, so that the oldest one lives from then
+to the end and its memory shows leaks. Prints counts and memory, and draws both over time. The exit code is 1 if an
+answer is wrong, if a good request gets an error other than by a kill, if a worker ends that was not killed, or if memory
+grows after the first quarter (endurance_report.py).
 """
 
 import contextlib
@@ -23,7 +25,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,7 +43,7 @@ from mnist_lightning.evaluation import plots
 from mnist_lightning.serving.torchserve import free_port
 
 INTERVAL = 60.0  # seconds between two disturbances
-GRACE = 15.0  # seconds after a disturbance in which good requests may fail: a new Java needs about four
+RECOVERY = 120.0  # seconds in which the server must be whole again after a kill; about four on an idle machine
 SAMPLE_SECONDS = 5.0
 
 
@@ -53,7 +54,8 @@ class Endurance:
         self.store, self.folder, self.connections, self.requests = store, folder, connections, requests_
         self.port, self.record = free_port(), Record()
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
-        self.started, self.disturbed, self.ended = time.monotonic(), -GRACE, threading.Event()
+        self.started, self.ended = time.monotonic(), threading.Event()
+        self.whole_since = 0.0  # seconds since the start; infinite between a kill and the recovery
 
     @property
     def url(self) -> str:
@@ -103,10 +105,10 @@ class Endurance:
         rng, session = random.Random(number), requests.Session()  # noqa: S311 - a choice of requests
         session.trust_env = False
         while not self.ended.is_set():
-            index, began = rng.randrange(len(self.requests)), self.now()
+            index, began, whole_since = rng.randrange(len(self.requests)), self.now(), self.whole_since
             outcome = self._outcome(session, index)
             took = self.now() - began
-            calm = began > self.disturbed + GRACE and self.now() > self.disturbed + GRACE
+            calm = began >= whole_since == self.whole_since
             self.record.answers[outcome if calm or outcome == "right" else f"{outcome}, disturbed"] += 1
             if took > SLOW and calm:
                 self.record.slow.append((self.now(), took))
@@ -138,13 +140,16 @@ class Endurance:
             self.record.attacks[status] += 1
 
     def _sample(self, process: psutil.Process) -> None:
+        """Record the memory of Java and of the oldest worker, which ends with a killed Java only."""
+        oldest, sampled = None, 0.0
         while not self.ended.wait(SAMPLE_SECONDS):
-            with contextlib.suppress(psutil.Error):
-                sizes: dict[str, float] = defaultdict(float)
-                for child in process.children(recursive=True):
-                    kind = "java" if child.name() == "java" else "worker"
-                    sizes[kind] = max(sizes[kind], child.memory_info().rss / 2**20)
-                self.record.memory.append((self.now(), sizes["worker"], sizes["java"]))
+            with contextlib.suppress(psutil.Error, ValueError):
+                java, workers = family(process)
+                if oldest not in (None, workers[0]) and self.whole_since <= sampled:
+                    self.record.faults.append(f"{self.now():.0f} s: a worker ended that was not killed")
+                oldest, sampled = workers[0], self.now()
+                sizes = (member.memory_info().rss / 2**20 for member in (oldest, java))
+                self.record.memory.append((self.now(), *sizes))
 
     def _disturb(self, process: psutil.Process, seconds: float) -> None:
         """Let one disturbance after the other happen."""
@@ -161,18 +166,32 @@ class Endurance:
             time.sleep(min(interval, max(seconds - self.now(), 0)))
             if self.now() >= seconds:
                 return
+            if disturb == self._kill_java and self.now() > seconds / 4:
+                continue
             self.record.disturbances.append((self.now(), name))
             print(f"{self.now():6.0f} s  {name}", file=sys.stderr)
-            self.disturbed = self.now() if "killed" in name else self.disturbed
             disturb(process)
 
     def _kill_worker(self, process: psutil.Process) -> None:
-        workers = [child for child in process.children(recursive=True) if child.name() != "java"]
-        random.choice(workers).kill()  # noqa: S311
+        self._kill(process, family(process)[1][-1])
 
     def _kill_java(self, process: psutil.Process) -> None:
-        for child in process.children():
-            child.kill()
+        self._kill(process, family(process)[0])
+
+    def _kill(self, process: psutil.Process, victim: psutil.Process) -> None:
+        """Kill, and wait until the server has as many workers as before and answers."""
+        killed, workers = self.now(), len(family(process)[1])
+        self.whole_since = float("inf")
+        victim.kill()
+        while self.now() < killed + RECOVERY:
+            time.sleep(0.1)
+            with contextlib.suppress(psutil.Error, ValueError, requests.RequestException):
+                if len(family(process)[1]) == workers and self._ask(requests.Session(), self.requests[0])[0] == 200:
+                    break
+        else:
+            self.record.faults.append(f"{killed:.0f} s: the server did not recover within {RECOVERY:g} s")
+        self.whole_since = self.now()
+        self.record.recoveries.append(self.whole_since - killed)
 
     def _reload(self, process: psutil.Process) -> None:
         command = [sys.executable, "-m", "mnist_lightning.serve", "--reload", "--store", str(self.store)]
@@ -207,6 +226,15 @@ class Endurance:
         process.send_signal(signal.SIGHUP)
         time.sleep(5)
         fill.unlink()
+
+
+def family(process: psutil.Process) -> tuple[psutil.Process, list[psutil.Process]]:
+    """Java and the workers of a `serve`, the oldest first. Raises ValueError while Java does not run."""
+    (java,) = (child for child in process.children() if child.name() == "java")
+    workers = sorted(java.children(), key=psutil.Process.create_time)
+    if not workers:
+        raise ValueError("no workers")
+    return java, workers
 
 
 def main() -> int:

@@ -21,12 +21,13 @@ class Record:
     answers: Counter[str] = field(default_factory=Counter)  # good requests by outcome
     attacks: Counter[int] = field(default_factory=Counter)  # by status; 0: no answer
     disturbances: list[tuple[float, str]] = field(default_factory=list)  # seconds since the start
-    memory: list[tuple[float, float, float]] = field(default_factory=list)  # seconds, largest worker and Java in MiB
+    memory: list[tuple[float, float, float]] = field(default_factory=list)  # seconds, oldest worker and Java in MiB
+    recoveries: list[float] = field(default_factory=list)  # seconds from a kill until the server was whole again
     faults: list[str] = field(default_factory=list)
     slow: list[tuple[float, float]] = field(default_factory=list)  # seconds since the start, of the answer
 
     def memory_medians(self) -> tuple[float, float]:
-        """The median memory of the largest worker in MiB, in the second and the last quarter of the time."""
+        """The median memory of the oldest worker in MiB, in the second and the last quarter of the time."""
         workers = [worker for _, worker, _ in self.memory] or [1.0]
         quarter = max(len(workers) // 4, 1)
         return median(workers[quarter : 2 * quarter] or workers), median(workers[-quarter:])
@@ -41,8 +42,9 @@ def print_report(record: Record, log: Sequence[str]) -> None:
     slowest = max((seconds for _, seconds in record.slow), default=0.0)
     print(f"good requests by outcome: {dict(record.answers)}")
     print(f"slower than {SLOW:g} s without a disturbance: {len(record.slow)}, at most {slowest:.2f} s")
+    print(f"recoveries after a kill: {len(record.recoveries)}, at most {max(record.recoveries, default=0.0):.1f} s")
     print(f"attacks by status: {dict(record.attacks)}")
-    print(f"memory of the largest worker, medians of the second and the last quarter: {before:.0f}, {after:.0f} MiB")
+    print(f"memory of the oldest worker, medians of the second and the last quarter: {before:.0f}, {after:.0f} MiB")
     for fault in record.faults[:SHOWN]:
         print(f"fault: {fault}")
     for line in log[-SHOWN:]:
@@ -56,7 +58,7 @@ def plot(record: Record) -> Figure:
     memory, slow = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     if record.memory:
         times, workers, java = np.array(record.memory).T
-        memory.plot(times / 60, workers, label="largest worker")
+        memory.plot(times / 60, workers, label="oldest worker")
         memory.plot(times / 60, java, label="Java")
         memory.legend()
     memory.set(ylabel="MiB", ylim=(0, None), title=f"{sum(record.answers.values()):,} good requests")

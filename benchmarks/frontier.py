@@ -41,10 +41,9 @@ class Shape:
 
     widths: tuple[int, ...]
     epochs: int
-    pooled: bool = False
 
     def __str__(self) -> str:
-        return f"{', '.join(map(str, self.widths))}{', pooled' if self.pooled else ''}; {self.epochs} epochs"
+        return f"{', '.join(map(str, self.widths))}; {self.epochs} epochs"
 
 
 SHAPES = (
@@ -52,7 +51,6 @@ SHAPES = (
     *(Shape((24, 48, 64, 96), epochs) for epochs in (3, 7)),
     *(Shape((16, 32, 32, 32, 48), epochs) for epochs in (3, 10)),
     *(Shape((32, 64, 96, 96, 128), epochs) for epochs in (2, 4)),
-    Shape((32, 64, 96, 96, 128), 9, pooled=True),
 )
 
 
@@ -90,7 +88,7 @@ def measure(
     shape: Shape, recipe: Recipe, splits: MnistSplits, sets: Mapping[str, LabeledFiles], seeds: int
 ) -> dict[str, float]:
     """Size, seconds of training and accuracy in percent of a network; means over the seeds."""
-    own = replace(recipe, widths=list(shape.widths), epochs=shape.epochs, pooled=shape.pooled)
+    own = replace(recipe, widths=list(shape.widths), epochs=shape.epochs)
     seconds, accuracies = [], []
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as folder:
@@ -123,16 +121,20 @@ def multiply_adds(network: DigitNet) -> int:
 
 
 def plot(rows: Sequence[Mapping[str, object]]) -> Figure:
-    """Errors over seconds of training, a line for each network."""
+    """Errors over seconds of training, a line for each network, whose points are its numbers of epochs."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("validation", "corrupted"), strict=True):
         for network in dict.fromkeys(str(row["network"]).partition(";")[0] for row in rows):
             own = [row for row in rows if str(row["network"]).startswith(f"{network};")]
             errors = [100 - float(str(row[name])) for row in own]
-            axes.plot([float(str(row["seconds"])) for row in own], errors, marker="o", label=network)
-        axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel=f"error on {name} digits, %")
-        axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8)
+            seconds = [float(str(row["seconds"])) for row in own]
+            axes.plot(seconds, errors, marker="o", label=network)
+            for row, x, y in zip(own, seconds, errors, strict=True):
+                epochs = str(row["network"]).partition("; ")[2].partition(" ")[0]
+                axes.annotate(epochs, (x, y), textcoords="offset points", xytext=(5, 5), fontsize=8)
+        axes.set(xlabel="seconds of training", ylabel=f"error on {name} digits, %", xlim=(0, None), ylim=(0, None))
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, title="channels; points are labelled with epochs", title_fontsize=8)
     return figure
 
 

@@ -44,20 +44,27 @@ def test_the_gallery_starts_with_the_most_confident_error() -> None:
     probabilities[0, 7], probabilities[1, 2], probabilities[2, 3] = 0.91, 0.6, 0.91
     figure = plots.misread_gallery(np.zeros((3, 28, 28)), np.array([1, 5, 3]), probabilities)
     assert as_png(figure)
-    assert titles(figure) == ["1 → 7\n91 %", "5 → 2\n60 %"]
+    assert texts(figure) == ["1 → 7\n91 %", "5 → 2\n60 %"]
 
 
 def test_a_gallery_without_errors_is_empty() -> None:
     figure = plots.misread_gallery(np.zeros((1, 28, 28)), np.array([3]), np.eye(10)[[3]])
     assert as_png(figure)
-    assert titles(figure) == []
+    assert texts(figure) == []
 
 
 def test_metrics_per_digit_and_filters_are_drawn() -> None:
     figure = plots.per_digit_metrics({"precision": np.linspace(0.9, 1, 10), "recall": np.ones(10)})
     assert as_png(figure)
     assert [line.get_label() for line in figure.axes[0].lines] == ["precision", "recall"]
-    assert len([axes for axes in plots.first_layer_filters(np.eye(6)[None].repeat(3, 0)).axes if axes.images]) == 3
+    (shown,) = plots.first_layer_filters(np.eye(6)[None].repeat(3, 0)).axes[0].images
+    assert shown.get_array().sum() == 3 * 6  # type: ignore[union-attr]
+
+
+def test_a_mosaic_has_the_images_in_rows() -> None:
+    one, two, three = np.arange(1, 4)[:, None, None] * np.ones((3, 1, 1), int)
+    expected = [[0, 0, 0, 0], [1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 0, 0]]
+    assert plots.mosaic(np.array([one, two, three]), 2, above=1, between=1).tolist() == expected
 
 
 def test_pictures_stand_beside_the_inputs_made_from_them() -> None:
