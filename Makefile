@@ -85,7 +85,7 @@ types:
 
 # Nothing in tests/unit needs a port, a clock or a training. Its processes occupy the cores, so that each has one thread.
 unit:
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 tests/unit $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit $(PYTEST_ARGS)
 
 # MLflow needs graphene, which supports python-dateutil 2 only; graphene's versions from before that limit do not say so.
 lock: .venv/bin/uv

@@ -87,7 +87,9 @@ def misread_gallery(images: Array, labels: Array, probabilities: Array, *, limit
     figure.suptitle(f"{len(wrong)} of {len(labels):,} misread: digit → answer, confidence")
     axes = figure.subplots()
     axes.axis("off")
-    axes.imshow(mosaic(images[shown], columns, above=title, between=4), cmap="gray_r", vmin=0, vmax=max(images.max(), 1))
+    axes.imshow(
+        mosaic(images[shown], columns, above=title, between=4), cmap="gray_r", vmin=0, vmax=max(images.max(), 1)
+    )
     for place, index in enumerate(shown):
         row, column = divmod(place, columns)
         text = f"{labels[index]} → {predictions[index]}\n{100 * confidence[index]:.0f} %"

@@ -1,4 +1,4 @@
-"""Folders with unusual names, private, read-only or absent: the verbs work there, or say in a line what to do."""
+"""Unusual systems and folders, private, read-only or absent: the verbs work there, or say in a line what to do."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 
 from mnist_lightning.__main__ import VERBS
 from mnist_lightning.common.constants import ARCHIVE, EXPORTED
+from mnist_lightning.common.paths import PACKAGE
 from mnist_lightning.packaging.promotion import DESCRIPTION
 from tests.disks import read_only, small_disk
 from tests.support import PROJECT, verb
@@ -28,6 +29,17 @@ from mnist_lightning import __main__
 for verb in __main__.VERBS:
     with contextlib.suppress(SystemExit):
         __main__.main([verb, "--help"])
+"""
+
+# Remove what Windows lacks, as far as this system's standard library works without it.
+WITHOUT_POSIX = """
+import os, signal, sys
+import platformdirs, psutil  # first, because their parts for this system need it
+sys.modules.update(dict.fromkeys(("fcntl", "grp", "pwd", "termios", "tty", "pty", "syslog"), None))
+for name in ("SIGALRM", "SIGHUP", "SIGKILL", "SIGQUIT", "SIGUSR1", "SIGUSR2", "setitimer", "pthread_sigmask"):
+    vars(signal).pop(name, None)
+for name in ("fork", "geteuid", "getuid", "killpg", "setsid", "sched_getaffinity", "sysconf"):
+    vars(os).pop(name, None)
 """
 
 CONNECT = """
@@ -136,3 +148,10 @@ def test_a_read_only_home_is_no_reason_to_warn(tmp_path: Path) -> None:
         done = run_program(program, cwd=tmp_path, HOME=str(tmp_path / "home"))
     assert (done.code, done.errors) == (0, "")
     assert not done.output.startswith(str(tmp_path))
+
+
+def test_every_verb_can_be_imported_without_posix(tmp_path: Path) -> None:
+    verbs = ["client.__main__", *(path.stem for path in PACKAGE.glob("[a-z]*.py"))]
+    assert "train" in verbs
+    done = run_program(WITHOUT_POSIX + "".join(f"import mnist_lightning.{verb}\n" for verb in verbs), cwd=tmp_path)
+    assert done.code == 0, done.errors
