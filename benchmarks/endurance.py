@@ -7,10 +7,10 @@ Starts `serve` as a process of its own. Most connections send ordinary pictures 
 with the one that a quiet server gave. One connection sends attacks. Every minute, one of the disturbances happens: a
 worker is killed, Java is killed, the weights are replaced, the disk of the server's folder is full, clients stall.
 
-Java is killed in the first quarter only, and of the workers always the youngest, so that the oldest one lives from then
-to the end and its memory shows leaks. Prints counts and memory, and draws both over time. The exit code is 1 if an
-answer is wrong, if a good request gets an error other than by a kill, if a worker ends that was not killed, or if memory
-grows after the first quarter (endurance_report.py).
+Java is killed in the first quarter only, and of the workers always the youngest, so that the oldest one lives from
+then to the end and its memory shows leaks. Prints counts and memory, and draws both over time. The exit code is 1 if an
+answer is wrong, if a good request gets an error other than by a kill, if a worker ends that was not killed, or if
+memory grows after the first quarter (endurance_report.py).
 """
 
 import contextlib
@@ -148,8 +148,7 @@ class Endurance:
                 if oldest not in (None, workers[0]) and self.whole_since <= sampled:
                     self.record.faults.append(f"{self.now():.0f} s: a worker ended that was not killed")
                 oldest, sampled = workers[0], self.now()
-                sizes = (member.memory_info().rss / 2**20 for member in (oldest, java))
-                self.record.memory.append((self.now(), *sizes))
+                self.record.memory.append((self.now(), mebibytes(oldest), mebibytes(java)))
 
     def _disturb(self, process: psutil.Process, seconds: float) -> None:
         """Let one disturbance after the other happen."""
@@ -235,6 +234,11 @@ def family(process: psutil.Process) -> tuple[psutil.Process, list[psutil.Process
     if not workers:
         raise ValueError("no workers")
     return java, workers
+
+
+def mebibytes(process: psutil.Process) -> float:
+    """The memory of a process."""
+    return float(process.memory_info().rss / 2**20)
 
 
 def main() -> int:
