@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from mnist_lightning.preprocessing.decode import Bytes, NoDigitError, image_pyramid
 
 Floats = NDArray[np.float32]
+Everywhere = NDArray[np.float64] | Bytes  # the paper for OpenCV: a color, or an image of the same size
+Part = tuple[slice, slice]  # rows and columns of an image
 
+WHOLE: Part = (slice(None), slice(None))
 NO_INK = "no ink in the picture: nothing stands out from its background"
 UNEVEN_LIGHT = 12  # of 255: a border that varies by more is lit unevenly
 MIN_CONTRAST = 8  # of 255, between paper and ink
@@ -35,17 +38,16 @@ class ForegroundModel:
         if image.ndim == 2 and paper.ndim == 1:
             model = cls._fit_grays(image, paper)
             return model, model.foreground(image)
-        contrast = _max_channel(np.asarray(cv2.absdiff(image, _broadcast(paper, image)), dtype=np.uint8))
+        everywhere = _broadcast(paper, image)
+        contrast = _max_channel(np.asarray(cv2.absdiff(image, everywhere), dtype=np.uint8))
         contrast = contrast * (contrast >= MIN_CONTRAST)  # ink and noise: few of the pixels
         if not contrast.any():
             raise NoDigitError(NO_INK)
-        offset = _offset(image, paper)
-        flat = contrast.reshape(-1)
-        direction = flat.astype(np.float32) @ offset.reshape(flat.size, -1)  # weighted by contrast
+        direction = _weighted_offset(image, paper, everywhere, contrast)
         direction /= max(float(np.linalg.norm(direction)), 1e-6)
-        along = np.asarray(cv2.transform(offset, direction[None]), dtype=np.float32)
-        inked = along.reshape(-1)[flat > 0]
-        rank = _depth_rank(flat.size, len(inked))
+        along = _along(image, paper, everywhere, direction)
+        inked = along[contrast > 0]
+        rank = _depth_rank(contrast.size, len(inked))
         depth = float(np.partition(inked, -rank)[-rank])
         if depth < MIN_CONTRAST:
             raise NoDigitError(NO_INK)
@@ -66,13 +68,14 @@ class ForegroundModel:
         depth = MIN_CONTRAST + len(deepest_first) - 1 - place
         return cls(paper, np.array([1 if is_light else -1], dtype=np.float32), float(depth))
 
-    def foreground(self, array: Bytes) -> Bytes:
-        """The ink in the same image at any resolution: (h, w), 0 on paper, 255 in full ink."""
+    def foreground(self, array: Bytes, part: Part = WHOLE) -> Bytes:
+        """The ink in a part of the same image at any resolution: (h, w), 0 on paper, 255 in full ink."""
         if array.ndim == 2 and self.paper.ndim == 1:
             grays = (GRAYS - self.paper[0]) * self.direction[0]
-            return np.asarray(cv2.LUT(array, _to_bytes(grays, self.depth)), dtype=np.uint8)
-        along = cv2.transform(_offset(array, self.paper), self.direction[None])
-        return _to_bytes(np.asarray(along, dtype=np.float32), self.depth)
+            return np.asarray(cv2.LUT(array[part], _to_bytes(grays, self.depth)), dtype=np.uint8)
+        everywhere = _broadcast(self.paper, array)
+        own = everywhere if self.paper.ndim == 1 else everywhere[part]
+        return _to_bytes(_along(array[part], self.paper, own, self.direction), self.depth)
 
 
 def flatten_alpha(array: Bytes) -> Bytes:
@@ -85,6 +88,18 @@ def flatten_alpha(array: Bytes) -> Bytes:
     color = array[:, :, :3] * alpha // 255
     on_white = (color + 255 - alpha).astype(np.uint8)
     return on_white if np.ptp(on_white) >= MIN_CONTRAST else color.astype(np.uint8)
+
+
+def merge_equal_channels(array: Bytes) -> Bytes:
+    """Gray that is stored as RGB, as browsers and palettes do, in one channel; other arrays are returned unchanged."""
+    if array.ndim == 2:
+        return array
+    few = array[::16, ::16]  # a color picture shows its colors here already
+    if (few != few[:, :, :1]).any():
+        return array
+    first, *others = cv2.split(array)
+    is_gray = all(cv2.norm(first, other, cv2.NORM_INF) == 0 for other in others)
+    return np.asarray(first, dtype=np.uint8) if is_gray else array
 
 
 def _depth_rank(pixels: int, inked: int) -> int:
@@ -102,21 +117,42 @@ def _paper(image: Bytes) -> Bytes:
     return _background(image) if uneven else paper
 
 
-def _broadcast(paper: Bytes, array: Bytes) -> NDArray[np.float64] | Bytes:
+def _broadcast(paper: Bytes, array: Bytes) -> Everywhere:
     """The paper in the form that OpenCV combines with an image: a color, or an image of the same size."""
     if paper.ndim == 1:
         return paper.astype(np.float64)
     return np.asarray(cv2.resize(paper, array.shape[1::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def _offset(array: Bytes, paper: Bytes) -> Floats:
-    """Each pixel minus the paper, by channel; as floats, which OpenCV sums five times as fast as bytes."""
-    return np.asarray(cv2.subtract(array, _broadcast(paper, array), dtype=cv2.CV_32F), dtype=np.float32)
+def _weighted_offset(image: Bytes, paper: Bytes, everywhere: Everywhere, weights: Bytes) -> Floats:
+    """The sum over all pixels of their offset from the paper, by channel (C,), with weights (h, w)."""
+    factors = weights.reshape(-1).astype(np.float32)
+    if paper.ndim == 1:  # without an image of the offsets, which takes longer than the sum
+        return np.asarray(factors @ _floats(image).reshape(factors.size, -1) - factors.sum() * paper, dtype=np.float32)
+    return factors @ _offset(image, everywhere).reshape(factors.size, -1)
+
+
+def _along(array: Bytes, paper: Bytes, everywhere: Everywhere, direction: Floats) -> Floats:
+    """Each pixel's distance from the paper along a direction, (h, w)."""
+    if paper.ndim == 1:
+        affine = np.append(direction, -direction @ paper.astype(np.float32))
+        return np.asarray(cv2.transform(_floats(array), affine[None]), dtype=np.float32)
+    return np.asarray(cv2.transform(_offset(array, everywhere), direction[None]), dtype=np.float32)
+
+
+def _offset(array: Bytes, everywhere: Everywhere) -> Floats:
+    return np.asarray(cv2.subtract(array, everywhere, dtype=cv2.CV_32F), dtype=np.float32)
+
+
+def _floats(array: Bytes) -> Floats:
+    """The pixels as floats, which OpenCV sums five times as fast as bytes."""
+    return array.astype(np.float32)
 
 
 def _to_bytes(along: Floats, depth: float) -> Bytes:
     """Scale distances from the paper so that `depth` is 255, and clip to 0..255."""
-    return np.asarray(cv2.convertScaleAbs(np.maximum(along, 0), alpha=255 / depth), dtype=np.uint8)
+    _, positive = cv2.threshold(along, 0, 0, cv2.THRESH_TOZERO)
+    return np.asarray(cv2.convertScaleAbs(positive, alpha=255 / depth), dtype=np.uint8)
 
 
 def _max_channel(difference: Bytes) -> Bytes:

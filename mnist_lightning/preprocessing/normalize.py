@@ -21,7 +21,7 @@ from mnist_lightning.preprocessing.decode import (
     image_pyramid,
     pixels_of_image,
 )
-from mnist_lightning.preprocessing.foreground import NO_INK, ForegroundModel, flatten_alpha
+from mnist_lightning.preprocessing.foreground import NO_INK, ForegroundModel, flatten_alpha, merge_equal_channels
 
 Floats = NDArray[np.float32]
 
@@ -57,9 +57,7 @@ def normalize(array: Bytes) -> Floats:
 
 def normalize_with_count(array: Bytes) -> NormalizedImage:
     """As `normalize`, and count the digits in the picture. Raises NoDigitError."""
-    array = flatten_alpha(array)
-    if array.shape == (SIDE, SIDE, 3) and (array == array[:, :, :1]).all():
-        array = np.ascontiguousarray(array[:, :, 0])  # gray stored as RGB, as palettes are
+    array = merge_equal_channels(flatten_alpha(array))
     if is_in_mnist_form(array):
         return NormalizedImage(array.astype(np.float32) / np.float32(255), 1)
     levels = image_pyramid(array, DETECTION_SIDE)
@@ -107,8 +105,8 @@ def _crop(levels: Sequence[Bytes], model: ForegroundModel, ink: Bytes, found: Di
         return np.asarray(cv2.multiply(ink[window], cv2.dilate(found.mask[window], SOFT_EDGE)), dtype=np.uint8)
     soft = cv2.dilate(found.mask, SOFT_EDGE)
     left, top, width, height = cv2.boundingRect(soft)
-    ink = model.foreground(levels[-1 - larger])
-    ink = ink[top << larger : (top + height) << larger, left << larger : (left + width) << larger]
+    rows, columns = (slice(first << larger, (first + n) << larger) for first, n in ((top, height), (left, width)))
+    ink = model.foreground(levels[-1 - larger], (rows, columns))
     soft = cv2.resize(soft[top : top + height, left : left + width], ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return _trim(np.asarray(cv2.multiply(ink, soft), dtype=np.uint8))
 

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mnist_lightning.preprocessing.decode import NoDigitError
-from mnist_lightning.preprocessing.foreground import ForegroundModel
+from mnist_lightning.preprocessing.foreground import ForegroundModel, merge_equal_channels
 
 Bytes = NDArray[np.uint8]
 
@@ -48,3 +48,25 @@ def test_an_image_without_ink_is_rejected(value: int) -> None:
     faint[10:20, 10:14] ^= 7
     with pytest.raises(NoDigitError):
         ForegroundModel.fit(faint)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shade", [0, 60])  # across the paper: even, and uneven light
+def test_the_ink_of_a_part_is_the_part_of_the_ink(channels: int, shade: int) -> None:
+    ramp = np.linspace(0, shade, 90).astype(np.uint8)
+    gray = np.full((90, 90), 180, np.uint8) + ramp
+    gray[30:60, 40:46] = 20
+    image = gray if channels == 1 else np.dstack([gray, gray // 2, gray])
+    model, _ = ForegroundModel.fit(image)
+    assert (model.paper.ndim > 1) == bool(shade)
+    part = slice(25, 70), slice(35, 52)
+    np.testing.assert_array_equal(model.foreground(image, part), model.foreground(image)[part])
+
+
+def test_gray_in_three_channels_becomes_one() -> None:
+    gray = drawing(0)
+    stored = np.ascontiguousarray(np.dstack([gray] * 3))
+    np.testing.assert_array_equal(merge_equal_channels(stored), gray)
+    stored[3, 5, 1] ^= 1  # a single colored pixel, anywhere
+    assert merge_equal_channels(stored) is stored
+    assert merge_equal_channels(gray) is gray
