@@ -1,6 +1,7 @@
 package org.pytorch.serve.grpcimpl;
 
 import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
 import io.grpc.ServerCall;
 import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
@@ -12,7 +13,8 @@ import org.pytorch.serve.util.TokenAuthorization;
 /**
  * Replaces TorchServe 0.12.0's class of the same name by its place on the class path: accepts a gRPC call if it has
  * the token that HTTP requests need as well, and writes no access log; refuses all calls of the management service,
- * which could stop every worker. It does not support TorchServe's own tokens.
+ * which could stop every worker, and streams, for which TorchServe's workers need a handler that streams: a call ended
+ * the worker's thread. It does not support TorchServe's own tokens.
  */
 public class GRPCInterceptor implements ServerInterceptor {
 
@@ -32,13 +34,19 @@ public class GRPCInterceptor implements ServerInterceptor {
     public <Q, A> ServerCall.Listener<Q> interceptCall(
             ServerCall<Q, A> call, Metadata headers, ServerCallHandler<Q, A> next) {
         if (management) {
-            call.close(Status.PERMISSION_DENIED.withDescription("this server cannot be managed by gRPC"), new Metadata());
-            return new ServerCall.Listener<>() {};
+            return refuse(call, Status.PERMISSION_DENIED.withDescription("this server cannot be managed by gRPC"));
         }
-        if (Token.REQUIRED.matches(headers.get(AUTHORIZATION))) {
-            return next.startCall(call, headers);
+        if (!Token.REQUIRED.matches(headers.get(AUTHORIZATION))) {
+            return refuse(call, Status.UNAUTHENTICATED.withDescription(Token.MISSING));
         }
-        call.close(Status.UNAUTHENTICATED.withDescription(Token.MISSING), new Metadata());
+        if (call.getMethodDescriptor().getType() != MethodDescriptor.MethodType.UNARY) {
+            return refuse(call, Status.UNIMPLEMENTED.withDescription("this server has no streams; use Predictions"));
+        }
+        return next.startCall(call, headers);
+    }
+
+    private static <Q, A> ServerCall.Listener<Q> refuse(ServerCall<Q, A> call, Status status) {
+        call.close(status, new Metadata());
         return new ServerCall.Listener<>() {};
     }
 }

@@ -3,11 +3,9 @@ package org.pytorch.serve.http;
 import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
-import io.netty.channel.ChannelPipeline;
 import io.netty.channel.SimpleChannelInboundHandler;
 import io.netty.handler.codec.http.FullHttpMessage;
 import io.netty.handler.codec.http.FullHttpRequest;
-import io.netty.handler.codec.http.FullHttpResponse;
 import io.netty.handler.codec.http.HttpHeaderNames;
 import io.netty.handler.codec.http.HttpHeaderValues;
 import io.netty.handler.codec.http.HttpHeaders;
@@ -161,7 +159,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
         }
     }
 
-    /** Answers 413 with a JSON body to bodies that are too large, whether received or only announced. */
+    /** Answers 413 with a JSON body to bodies that are too large; the gate refuses those that are only announced. */
     private static final class Aggregator extends HttpObjectAggregator {
 
         Aggregator(int limit) {
@@ -169,27 +167,10 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
         }
 
         @Override
-        protected Object newContinueResponse(HttpMessage start, int limit, ChannelPipeline pipeline) {
-            Object response = super.newContinueResponse(start, limit, pipeline);
-            boolean tooLarge =
-                    response instanceof FullHttpResponse
-                            && ((FullHttpResponse) response).status().code()
-                                    == HttpResponseStatus.REQUEST_ENTITY_TOO_LARGE.code();
-            return tooLarge ? tooLargeResponse() : response;
-        }
-
-        @Override
         protected void handleOversizedMessage(ChannelHandlerContext ctx, HttpMessage oversized) {
             boolean bodyFollows = HttpUtil.isKeepAlive(oversized) && !(oversized instanceof FullHttpMessage);
-            ctx.writeAndFlush(tooLargeResponse())
+            ctx.writeAndFlush(JsonErrorResponse.tooLarge(maxContentLength()))
                     .addListener(bodyFollows ? ChannelFutureListener.CLOSE_ON_FAILURE : ChannelFutureListener.CLOSE);
-        }
-
-        private FullHttpResponse tooLargeResponse() {
-            return JsonErrorResponse.of(
-                    HttpResponseStatus.REQUEST_ENTITY_TOO_LARGE,
-                    "TooManyBytesError",
-                    String.format("the request is too large; at most %,d bytes are accepted", maxContentLength()));
         }
     }
 }

@@ -21,6 +21,19 @@ final class JsonErrorResponse {
         return response;
     }
 
+    /** 400: the request is not HTTP as it must be. */
+    static FullHttpResponse badHttp(String message) {
+        return of(HttpResponseStatus.BAD_REQUEST, "BadHttpError", message);
+    }
+
+    /** 413. */
+    static FullHttpResponse tooLarge(int maxLength) {
+        return of(
+                HttpResponseStatus.REQUEST_ENTITY_TOO_LARGE,
+                "TooManyBytesError",
+                String.format("the request is too large; at most %,d bytes are accepted", maxLength));
+    }
+
     /** Neither the type nor the message may contain characters that JSON escapes. */
     static FullHttpResponse of(HttpResponseStatus status, String type, String message) {
         String text =

@@ -181,8 +181,9 @@ final class RequestGate extends ChannelDuplexHandler {
         }
         if (message instanceof HttpContent) {
             arrived += ((HttpContent) message).content().readableBytes();
-            if (unanswered && !reserve(arrived)) {
-                closeAfter(answer(ctx, JsonErrorResponse.busy(TOO_MANY_BYTES)));
+            FullHttpResponse refusal = unanswered && !refused ? refusalOf((HttpContent) message) : null;
+            if (refusal != null) {
+                closeAfter(answer(ctx, refusal));
             }
         }
         boolean discarded = refused;
@@ -212,8 +213,10 @@ final class RequestGate extends ChannelDuplexHandler {
         FullHttpResponse refusal = refusalOf(request);
         if (refusal != null) {
             ChannelFuture written = answer(ctx, refusal);
-            // A client that sent "Expect: 100-continue", as curl does before a large body, does not send the body now.
-            if (HttpUtil.is100ContinueExpected(request) || refusal.status().equals(HttpResponseStatus.BAD_REQUEST)) {
+            // A client that sent "Expect: 100-continue", as curl does before a large body, does not send the body now:
+            // what follows could be the body or the next request.
+            if (request.headers().contains(HttpHeaderNames.EXPECT)
+                    || refusal.status().equals(HttpResponseStatus.BAD_REQUEST)) {
                 closeAfter(written);
             }
         }
@@ -308,11 +311,24 @@ final class RequestGate extends ChannelDuplexHandler {
     /** The answer to a request that is not served; null if it is. */
     private FullHttpResponse refusalOf(HttpRequest request) {
         if (!request.decoderResult().isSuccess()) {
-            return JsonErrorResponse.of(HttpResponseStatus.BAD_REQUEST, "BadHttpError", "the request is not valid HTTP");
+            return JsonErrorResponse.badHttp("the request is not valid HTTP");
         }
         String ambiguity = StrictHttpCodec.ambiguity(request.protocolVersion(), request.headers());
         if (ambiguity != null) {
-            return JsonErrorResponse.of(HttpResponseStatus.BAD_REQUEST, "BadHttpError", ambiguity);
+            return JsonErrorResponse.badHttp(ambiguity);
+        }
+        if (!request.uri().startsWith("/")) { // TorchServe's handlers would fail
+            return JsonErrorResponse.badHttp("the request's target must be a path, such as /predictions/mnist");
+        }
+        String expected = request.headers().get(HttpHeaderNames.EXPECT);
+        if (expected != null && !expected.equalsIgnoreCase(HttpHeaderValues.CONTINUE.toString())) {
+            return JsonErrorResponse.of(
+                    HttpResponseStatus.EXPECTATION_FAILED,
+                    "BadHttpError",
+                    "the header Expect must be '100-continue'");
+        }
+        if (expected != null && HttpUtil.getContentLength(request, 0L) > MAX_LENGTH) {
+            return JsonErrorResponse.tooLarge(MAX_LENGTH);
         }
         if (InFlight.isStopping()) {
             return JsonErrorResponse.of(
@@ -329,6 +345,14 @@ final class RequestGate extends ChannelDuplexHandler {
             return response;
         }
         return reserve(HttpUtil.getContentLength(request, 0L)) ? null : JsonErrorResponse.busy(TOO_MANY_BYTES);
+    }
+
+    /** The answer to a request whose body's next part, counted in `arrived`, is not accepted; null if it is. */
+    private FullHttpResponse refusalOf(HttpContent part) {
+        if (!part.decoderResult().isSuccess()) {
+            return JsonErrorResponse.badHttp("the request's body is not in valid chunks");
+        }
+        return reserve(arrived) ? null : JsonErrorResponse.busy(TOO_MANY_BYTES);
     }
 
     /** Whether the header Host is a name of this machine, which no other site can have. */

@@ -181,6 +181,7 @@ def test_bodies_of_clients_that_leave_are_not_kept(own_server: Server) -> None:
     )
 
 
+SMUGGLED = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 AMBIGUOUS = {
     "two lengths": b"Content-Length: 5\r\nContent-Length: 5",
     "two different lengths": b"Content-Length: 5\r\nContent-Length: 6",
@@ -201,10 +202,9 @@ AMBIGUOUS = {
 @pytest.mark.parametrize("attacked", AMBIGUOUS)
 def test_requests_of_ambiguous_length(own_server: Server, attacked: str) -> None:
     """A proxy in front could take the rest for another request, so the connection is closed."""
-    smuggled = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
     with connect(own_server) as connection:
         lines = b"POST /predictions/mnist HTTP/1.1\r\nHost: x\r\n" + AMBIGUOUS[attacked]
-        connection.sendall(lines + b"\r\n\r\n0\r\n\r\n" + smuggled)
+        connection.sendall(lines + b"\r\n\r\n0\r\n\r\n" + SMUGGLED)
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -215,8 +215,86 @@ def test_chunks_are_accepted(own_server: Server) -> None:
         yield DIGIT[:100]
         yield DIGIT[100:]
 
-    answer = requests.post(f"{own_server.url}/predictions/mnist", data=chunks(), headers=RAW, timeout=30)
-    assert answer.json()["prediction"] == 7
+    with requests.Session() as session:
+        for _ in range(3):  # on one connection
+            answer = session.post(f"{own_server.url}/predictions/mnist", data=chunks(), headers=RAW, timeout=30)
+            assert answer.json()["prediction"] == 7
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_chunk_is_read_however_it_arrives(own_server: Server, size: int) -> None:
+    """In pieces, with an extension and trailers, which are ignored, and followed by another request."""
+    first, second = DIGIT[:100], DIGIT[100:]
+    body = b"64;name=value\r\n%b\r\n%X\r\n%b\r\n0\r\nX-Digest: 1\r\n\r\n" % (first, len(second), second)
+    with connect(own_server) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(b"POST /predictions/mnist HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for start in range(0, len(body), size):
+            connection.sendall(body[start : start + size])
+            time.sleep(0.001)
+        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answers = read_all(connection).split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"200", b"200"]
+    assert json.loads(answers[0].partition(b"\r\n\r\n")[2])["prediction"] == 7
+
+
+BAD_CHUNKS = {
+    "a negative size": b"-1\r\nabc\r\n",
+    "minus zero": b"-0\r\n\r\n",
+    "a sign": b"+3\r\nabc\r\n",
+    "a space before": b" 3\r\nabc\r\n",
+    "a space after": b"3 \r\nabc\r\n",
+    "a prefix": b"0x3\r\nabc\r\n",
+    "no size": b"\r\nabc\r\n",
+    "no number": b"zz\r\nabc\r\n",
+    "a size beyond 32 bits": b"FFFFFFFFF\r\nabc\r\n",
+    "more than its size": b"3\r\nabcdef\r\n",
+    "no end": b"3\r\nabcXX0\r\n\r\n",
+    "a lone line feed": b"3\nabc\r\n",
+    "a line feed in an extension": b"3;a=\nb\r\nabc\r\n",
+    "a carriage return in an extension": b"3;a=\rb\r\nabc\r\n",
+    "a long extension": b"3;" + b"a" * 9000 + b"\r\nabc\r\n",
+    "long trailers": b"0\r\n" + b"X: aaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 1000 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("attacked", BAD_CHUNKS)
+@pytest.mark.parametrize("first", [b"", b"3\r\nabc\r\n"])
+def test_chunks_that_a_proxy_could_read_otherwise(own_server: Server, attacked: str, first: bytes) -> None:
+    with connect(own_server) as connection:
+        connection.sendall(b"POST /predictions/mnist HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + first)
+        connection.sendall(BAD_CHUNKS[attacked] + b"0\r\n\r\n" + SMUGGLED)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"BadHttpError"' in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (b"Expect: bogus\r\nContent-Length: %d" % len(SMUGGLED), b"417"),
+        (b"Expect: 100-continue\r\nContent-Length: 20000000", b"413"),
+    ],
+)
+def test_a_body_that_was_not_expected_is_no_request(own_server: Server, lines: bytes, status: bytes) -> None:
+    with connect(own_server) as connection:
+        connection.sendall(b"POST /predictions/mnist HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n\r\n" + SMUGGLED)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+@pytest.mark.parametrize("line", [b"OPTIONS *", b"CONNECT a:80", b"GET ?", b"GET ping", b"GET http://x/ping"])
+@pytest.mark.parametrize("kind", ["inference", "management"])
+def test_a_target_that_is_no_path(own_server: Server, line: bytes, kind: str) -> None:
+    port = (urlsplit(own_server.url).port or 0) + OFFSETS[kind]
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(line + b" HTTP/1.1\r\nHost: x\r\n\r\n" + SMUGGLED)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_pipelined_requests_are_answered_in_their_order(own_server: Server) -> None:
@@ -257,4 +335,17 @@ def test_grpc_manages_nothing(own_server: Server) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             scale(b"\x0a\x05mnist", timeout=10)  # model_name: "mnist", and no workers
     assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+    assert ask(DIGIT, own_server.url)["prediction"] == 7
+
+
+@pytest.mark.parametrize("method", ["StreamPredictions", "StreamPredictions2"])
+def test_grpc_has_no_streams(own_server: Server, method: str) -> None:
+    """TorchServe's worker threads end by them."""
+    port = (urlsplit(own_server.url).port or 0) + GRPC_OFFSETS["grpc_inference"]
+    request = b"\x0a\x05mnist" + b"\x22\x03abc"  # model_name and sequence_id
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.stream_stream(f"/org.pytorch.serve.grpc.inference.InferenceAPIsService/{method}")
+        with pytest.raises(grpc.RpcError) as refused:
+            list(call(iter([request]), timeout=10))
+    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
     assert ask(DIGIT, own_server.url)["prediction"] == 7
