@@ -6,6 +6,8 @@ ordinary requests, and benchmarks/endurance.py all of them for hours.
 
 import io
 import json
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -72,6 +74,16 @@ def noise(side: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
 
 
+def tiled_tiff(side: int, tile: int) -> bytes:
+    """A gray TIFF of side×side pixels in one tile of tile×tile; the tile's data are missing after the first rows."""
+    data = zlib.compress(bytes(tile * min(tile, 1000)))
+    # ImageWidth, ImageLength, BitsPerSample, Compression, PhotometricInterpretation, SamplesPerPixel and the tile's.
+    tags = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile, 323: tile, 324: 0, 325: len(data)}
+    tags[324] = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
 PICTURES: Mapping[str, Callable[[], bytes]] = {
     "a large WebP": lambda: encoded(Image.new("RGB", (7071, 7071), "white"), "WEBP"),
     "the largest WebP": lambda: encoded(Image.new("RGB", (3160, 3160), "white"), "WEBP"),
@@ -81,6 +93,7 @@ PICTURES: Mapping[str, Callable[[], bytes]] = {
     "the largest PNG with alpha": lambda: encoded(Image.new("RGBA", (2880, 2880), "white"), "PNG"),
     "the largest GIF": lambda: encoded(Image.new("P", (3160, 3160)), "GIF"),
     "the largest TIFF": lambda: encoded(Image.new("CMYK", (2880, 2880)), "TIFF", compression="tiff_lzw"),
+    "a TIFF with a large tile": lambda: tiled_tiff(28, 30_000),
     "a large progressive JPEG": lambda: encoded(Image.new("RGB", (7000, 7000), "white"), "JPEG", progressive=True),
     "the largest progressive JPEG": lambda: encoded(Image.new("RGB", (3530, 3530)), "JPEG", progressive=True),
     "the largest JPEG": lambda: encoded(Image.new("RGB", (7070, 7070), "white"), "JPEG"),

@@ -5,19 +5,22 @@ import math
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 Bytes = NDArray[np.uint8]
 Scalar = TypeVar("Scalar", np.uint8, np.uint16, np.float32)
 
 MAX_BYTES = 100_000_000  # of memory for decoding a picture, by its header; more is refused before decoding
-# Memory of Pillow's decoders and of the conversion, at most, by format. JPEG is decoded at a reduced size.
-BYTES_PER_PIXEL = {"JPEG": 2, "PNG": 12, "BMP": 10, "GIF": 10, "TIFF": 12, "WEBP": 10}
+# Memory of Pillow's decoders and of the conversion, at most, by format. JPEG is decoded at a reduced size, and so is
+# MPO, which is Pillow's name for a JPEG with further pictures after the first, as phones write them.
+BYTES_PER_PIXEL = {"JPEG": 2, "MPO": 2, "PNG": 12, "BMP": 10, "GIF": 10, "TIFF": 12, "WEBP": 10}
 PROGRESSIVE_BYTES_PER_PIXEL = 8  # of a JPEG whose coefficients are all kept until its last scan
 REDUCED_PIXELS = 4_000_000  # larger pictures are reduced before their conversion
 WORKING_SIDE = 1024  # longest side of the result; larger pictures are halved until they fit
@@ -25,23 +28,22 @@ MAX_SCANS = 100  # of a progressive JPEG, which usually has ten; each scan passe
 DRAFT_SIDE = 360  # a large JPEG is decoded at a reduced size whose shortest side is at least this
 PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF")
 FORMATS = (*PILLOW_FORMATS, "WEBP")
+TILE_SIDES = (322, 323)  # TIFF's tags TileWidth and TileLength
 REDUCIBLE = ("L", "RGB", "RGBA", "CMYK", "YCbCr")  # modes
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_START = PNG_SIGNATURE + b"\x00\x00\x00\rIHDR"  # the header of 13 bytes and its checksum follow
 PLAIN_CHUNKS = {b"IDAT", b"sRGB", b"IEND"}  # of a PNG without palette, transparency and metadata, as browsers write it
 PLAIN_COLORS = {0, 2, 6}  # color types: gray, RGB, RGBA
-# Exceptions that Pillow's decoders raise on damaged files.
-DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    TypeError,
-    IndexError,
-    KeyError,
-    struct.error,
-    zlib.error,
-)
+# How to turn pixels upright, by the EXIF tag Orientation.
+UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
 
 
 class BadPictureError(ValueError):
@@ -86,7 +88,7 @@ def decode(content: bytes) -> Bytes:
         raise NotAPictureError(f"not a picture ({', '.join(FORMATS)}): {len(content):,} bytes") from error
     except BadPictureError:
         raise
-    except DECODER_ERRORS as error:
+    except Exception as error:  # no list is complete: decoders stumble over damaged files in many ways
         raise NotAPictureError(f"the picture is damaged or cut: {error}") from error
 
 
@@ -95,28 +97,48 @@ def _decode_webp(content: bytes) -> Bytes:
 
     Pillow's decoder takes five times the memory, and keeps a kilobyte of every damaged file.
     """
-    width, height, has_exif = _webp_header(content)
-    _check_size(width, height, "WEBP")
-    flags = cv2.IMREAD_COLOR if has_exif else cv2.IMREAD_UNCHANGED  # IMREAD_COLOR turns the picture upright
-    pixels = _decode_with_opencv(content, flags)
+    _check_size(*_webp_size(content), "WEBP")
+    pixels = _decode_with_opencv(content, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise NotAPictureError("the picture is damaged or cut")
-    return _in_rgb_order(image_pyramid(pixels, WORKING_SIDE)[-1])
+    return _turn_upright(_in_rgb_order(image_pyramid(pixels, WORKING_SIDE)[-1]), _webp_chunk(content, b"EXIF"))
 
 
-def _webp_header(content: bytes) -> tuple[int, int, bool]:
-    """Width, height and whether there is EXIF data: RFC 9649. Raises NotAPictureError."""
+def _webp_size(content: bytes) -> tuple[int, int]:
+    """Width and height: RFC 9649. Raises NotAPictureError."""
     kind = content[12:16]
     if kind == b"VP8X" and len(content) >= 30:
         width, height = (1 + int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
-        return width, height, bool(content[20] & 0x08)
+        return width, height
     if kind == b"VP8L" and len(content) >= 25:
         bits = int.from_bytes(content[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), False
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     if kind == b"VP8 " and len(content) >= 30:
         width, height = (int.from_bytes(content[at : at + 2], "little") & 0x3FFF for at in (26, 28))
-        return width, height, False
+        return width, height
     raise NotAPictureError("the WebP is damaged or cut")
+
+
+def _webp_chunk(content: bytes, kind: bytes) -> bytes:
+    """The content of a WebP's first chunk of a kind; empty if there is none."""
+    place = len(b"RIFF....WEBP")
+    while place + 8 <= len(content):
+        size = int.from_bytes(content[place + 4 : place + 8], "little")
+        if content[place : place + 4] == kind:
+            return content[place + 8 : place + 8 + size]
+        place += 8 + size + size % 2
+    return b""
+
+
+def _turn_upright(pixels: Bytes, exif_data: bytes) -> Bytes:
+    """Turn pixels as a picture's EXIF data say. Data that cannot be read say nothing."""
+    exif = Image.Exif()
+    try:
+        exif.load(exif_data)
+        turn = UPRIGHT.get(int(exif.get(ExifTags.Base.Orientation, 1)))
+    except Exception:  # as above
+        return pixels
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels), dtype=np.uint8)
 
 
 def _decode_plain_png(content: bytes) -> Bytes | None:
@@ -165,10 +187,11 @@ def _in_rgb_order(pixels: Bytes) -> Bytes:
 def pixels_of_image(picture: Image.Image) -> Bytes:
     """Convert a Pillow image to the arrays that `decode` returns. Raises TooManyPixelsError."""
     _check_size(*picture.size, picture.format or "PNG", progressive="progressive" in picture.info)
+    if isinstance(picture, TiffImageFile):  # a tile is decoded whole, even if it is larger than the picture
+        width, height = (int(picture.tag_v2.get(tag, 0)) for tag in TILE_SIDES)
+        _check_size(width, height, "TIFF")
     picture.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # a large JPEG is decoded at a half, a quarter or an eighth
-    if "exif" in picture.info:
-        picture = ImageOps.exif_transpose(picture)
-    return image_pyramid(_channels(picture), WORKING_SIDE)[-1]
+    return _turn_upright(image_pyramid(_channels(picture), WORKING_SIDE)[-1], picture.info.get("exif", b""))
 
 
 def _check_size(width: int, height: int, kind: str, *, progressive: bool = False) -> None:

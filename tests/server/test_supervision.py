@@ -60,7 +60,7 @@ def test_a_java_that_ends_at_once_is_not(small_store: Path, tmp_path: Path) -> N
         assert "TorchServe exited with code -9 soon after its start" in process.stderr.read_text()
 
 
-def test_reloads_in_quick_succession_harm_nothing(small_store: Path, tmp_path: Path) -> None:
+def test_reloads_in_quick_succession_harm_nothing(small_store: Path, tmp_path: Path, interruptible: None) -> None:
     with serve(small_store, tmp_path, "--workers", "2") as process:
         process.wait_until_ready()
         for _ in range(50):

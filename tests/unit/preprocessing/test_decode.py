@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from benchmarks.attacks import tiled_tiff
 from mnist_lightning.preprocessing.decode import (
     FORMATS,
     WORKING_SIDE,
@@ -52,12 +53,51 @@ def test_every_mode_keeps_the_bar_dark(mode: str, page: Image.Image) -> None:
     assert colors[:, 40:].mean() > 200
 
 
-def test_the_camera_orientation_is_undone(page: Image.Image) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("form", "mode", "options"),
+    [
+        *(("PNG", mode, {}) for mode in ("L", "RGB", "RGBA")),
+        ("JPEG", "RGB", {"quality": 100, "subsampling": 0}),
+        *(("WEBP", mode, {"lossless": True}) for mode in ("RGB", "RGBA")),
+        ("WEBP", "RGB", {"lossless": True, "save_all": True, "append_images": [Image.new("RGB", (80, 60))]}),
+    ],
+)
+def test_the_camera_orientation_is_undone(
+    orientation: int, form: str, mode: str, options: dict[str, object], page: Image.Image
+) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    lying = page.transpose(Image.Transpose.ROTATE_90)
-    got = decode(saved(lying, "PNG", exif=exif))
-    assert np.array_equal(got, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(saved(page))))))
+    exif[0x0112] = orientation
+    stored = page.convert(mode)
+    if mode == "RGBA":
+        stored.putalpha(100)
+    got = decode(saved(stored, form, exif=exif.tobytes(), **options))
+    tagged = Image.open(io.BytesIO(saved(stored, "PNG", exif=exif.tobytes())))
+    expected = np.asarray(ImageOps.exif_transpose(tagged)).astype(int)
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() <= (4 if form == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("value", [(0x010E, 5, 1), (0x0112, 5, 1), (0x0112, 2, 1), (0x8769, 4, 1), (0x0112, 3, 0)])
+def test_exif_data_that_are_wrong_are_no_reason_to_refuse(value: tuple[int, int, int], page: Image.Image) -> None:
+    """A tag of a type and count that it must not have."""
+    tag, kind, count = value
+    broken = b"Exif\0\0II*\0" + struct.pack("<IHHHII", 8, 1, tag, kind, count, 26) + bytes(4) + struct.pack("<II", 6, 0)
+    whole = saved(page, "JPEG")
+    tagged = whole[:2] + b"\xff\xe1" + struct.pack(">H", len(broken) + 2) + broken + whole[2:]
+    assert decode(tagged).shape == (60, 80, 3)
+
+
+def test_the_first_picture_of_several_in_a_jpeg_is_read(page: Image.Image) -> None:
+    several = saved(page, "MPO", save_all=True, append_images=[Image.new("RGB", (20, 20))])
+    assert Image.open(io.BytesIO(several)).format == "MPO"
+    assert np.array_equal(decode(several), decode(saved(page, "JPEG")))
+
+
+def test_a_large_tile_is_refused() -> None:
+    assert decode(tiled_tiff(28, 64)).shape == (28, 28)
+    with pytest.raises(TooManyPixelsError):
+        decode(tiled_tiff(28, 3000))
 
 
 def test_large_pictures_are_reduced() -> None:

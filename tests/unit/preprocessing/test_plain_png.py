@@ -29,7 +29,7 @@ def decode_by_pillow(content: bytes) -> NDArray[np.uint8] | None:
     try:
         with Image.open(io.BytesIO(content)) as picture:
             return decode.pixels_of_image(picture)
-    except decode.DECODER_ERRORS:
+    except Exception:
         return None
 
 
