@@ -7,7 +7,6 @@ python -m mnist_lightning.draw --serve
 
 import argparse
 import contextlib
-import signal
 import socket
 import sys
 import threading
@@ -19,7 +18,9 @@ import uvicorn
 
 from mnist_lightning.client import DEFAULT_URL, TOKEN_HELP
 from mnist_lightning.common import tokens
+from mnist_lightning.common.arguments import seconds
 from mnist_lightning.common.constants import LOOPBACK
+from mnist_lightning.common.signals import interrupt_once
 from mnist_lightning.serving.torchserve import ServerError, default_or_free_port, running
 from mnist_lightning.web.app import Settings, create_app
 
@@ -29,11 +30,12 @@ DEFAULT_PORT = 8090
 def main(arguments: list[str] | None = None) -> int:
     """Run the verb and return its exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops both servers, as Ctrl-C does
+    interrupt_once()
     try:
         with _listen(options.host, options.port) as listener, _model_server(options) as (url, token):
             app = create_app(Settings(url, options.feedback, options.timeout, token))
-            address = "http://{}:{}/".format(*listener.getsockname())
+            host, port = listener.getsockname()[:2]
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
             print(f"draw: {address}", flush=True)
             if not options.no_browser:
                 # In a thread, because text browsers occupy the terminal until they are closed.
@@ -60,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         help="address that the page listens on, such as this machine's LAN address (%(default)s)",
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
-    parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer (%(default)s)")
+    parser.add_argument("--timeout", type=seconds, default=10.0, help="seconds to wait for an answer (%(default)s)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help=TOKEN_HELP)
     parser.add_argument(
         "--feedback",
@@ -75,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 def _listen(host: str, port: int) -> socket.socket:
     """Return a listening socket, which accepts connections before the browser opens. Raises ServerError."""
     try:
-        listener = socket.create_server((host, port))
-    except (OSError, OverflowError) as error:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError, TypeError, UnicodeError) as error:
         raise ServerError(f"cannot listen on {host}, port {port}: {error}; choose another with --port N") from error
     # Accepted connections inherit it; without it, the body of an answer waits 40 ms for the headers' acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

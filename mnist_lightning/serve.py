@@ -18,6 +18,7 @@ from pathlib import Path
 from mnist_lightning.common import tokens
 from mnist_lightning.common.arguments import positive_int
 from mnist_lightning.common.constants import ARCHIVE, LOOPBACK
+from mnist_lightning.common.signals import interrupt_once
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.config import DEFAULT_PROFILE, PROFILES, probe_url
 from mnist_lightning.serving.health import is_ready
@@ -59,7 +60,7 @@ def _serve(options: argparse.Namespace) -> int:
     """Serve until a signal ends it, and start TorchServe again if it ends by itself; return 0 or 1."""
     reload_requested = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: reload_requested.set())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops the server, as Ctrl-C does
+    interrupt_once()
     port = options.port or DEFAULT_PORT
     try:
         with pid_file.registered(port, probe_url(options.host, port), options.token_file):
@@ -113,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="folder of mnist.mar (%(default)s)")
     parser.add_argument(
-        "--host", default=LOOPBACK, help="address of the inference port; the others stay on loopback (%(default)s)"
+        "--host", default=LOOPBACK, help="IPv4 address of the inference port; the others stay on loopback (%(default)s)"
     )
     parser.add_argument(
         "--workers",

@@ -7,7 +7,9 @@ cat my_digit.png | python -m mnist_lightning.client -
 """
 
 import argparse
+import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,19 +18,28 @@ from mnist_lightning.client import DEFAULT_URL, TOKEN_HELP, ClientError, ask
 from mnist_lightning.client.figure import save_explanation
 from mnist_lightning.client.formatting import format_answer
 from mnist_lightning.common import tokens
+from mnist_lightning.common.arguments import seconds
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the verb and return its exit code."""
     options = _parse(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an ASCII terminal cannot show every character
     try:
         token = tokens.resolve_token(options.token_file)
         answered = [_classify(name, options, token) for name in options.pictures]
+        sys.stdout.flush()
     except tokens.TokenError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    except OSError as error:  # of writing the answers: a full disk, or a reader that has ended
+        if not isinstance(error, BrokenPipeError):
+            print(f"error: the answers cannot be written: {error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest when it ends
+        return 1
     return int(not all(answered))
 
 
@@ -42,7 +53,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON per picture")
     parser.add_argument("--url", default=DEFAULT_URL, help="URL of the server (%(default)s)")
-    parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer (%(default)s)")
+    parser.add_argument("--timeout", type=seconds, default=10.0, help="seconds to wait for an answer (%(default)s)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help=TOKEN_HELP)
     parser.add_argument(
         "--explain", type=Path, metavar="PNG", help="draw the pixels for and against the prediction into this file"
@@ -77,6 +88,8 @@ def _classify(name: str, options: argparse.Namespace, token: str | None) -> bool
 
 def _read(name: str) -> bytes:
     try:
+        if name == "-" and sys.stdin is None:
+            raise ClientError("standard input is closed")
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise ClientError(f"the file cannot be read: {error.strerror or error}") from error

@@ -9,6 +9,7 @@ from mnist_lightning.common import tokens
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+MAX_MESSAGE = 500  # characters of an answer that an error repeats
 TOKEN_HELP = (
     "file with the server's token "
     f"(default: the file named by {tokens.TOKEN_FILE_VARIABLE}, or the token in {tokens.TOKEN_VARIABLE})"
@@ -60,9 +61,9 @@ def ask(
         raise ClientError(f"{url} answered {answer.status_code} without JSON; it is not a model server") from error
     except (requests.RequestException, ValueError) as error:
         raise ClientError(f"the URL {url} cannot be requested: {error}; see --url") from error
-    if not answer.ok or "prediction" not in body:
+    if not answer.ok or not _is_answer(body, explain=explain):
         status = 502 if answer.ok else answer.status_code
-        raise ClientError(f"{url} answered {answer.status_code}: {_message(body)}", status, body)
+        raise ClientError(f"{url} answered {answer.status_code}: {str(_message(body))[:MAX_MESSAGE]}", status, body)
     return cast(dict[str, Any], body)
 
 
@@ -76,6 +77,18 @@ def session(url: str) -> requests.Session:
 def is_loopback(url: str) -> bool:
     """Return whether the URL's host is this machine. Raises ValueError for a malformed URL."""
     return urlsplit(url).hostname in LOOPBACK_HOSTS
+
+
+def _is_answer(body: object, *, explain: bool) -> bool:
+    """Whether the JSON is what a server of this project answers."""
+    if not isinstance(body, dict):
+        return False
+    probabilities = body.get("probabilities")
+    if not (isinstance(probabilities, list) and len(probabilities) == 10):
+        return False
+    numbers = [*(body.get(name) for name in ("prediction", "confidence", "is_digit")), *probabilities]
+    explained = not explain or all(isinstance(body.get(name), list) for name in ("seen", "explanation"))
+    return explained and all(isinstance(one, int | float) for one in numbers)
 
 
 def _message(body: object) -> object:

@@ -19,7 +19,7 @@ def read_token(path: Path) -> str:
         raise TokenError(f"{path}: the token cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise TokenError(f"{path}: the token is not ASCII text") from None
-    if len(token) < MIN_LENGTH or not (token.isprintable() and len(token.split()) == 1):
+    if len(token) < MIN_LENGTH or not _can_be_sent(token):
         raise TokenError(
             f"{path} does not hold a token, which is one line of at least {MIN_LENGTH} characters without spaces; "
             f"create one with: openssl rand -hex 32 > {path}"
@@ -39,9 +39,17 @@ def resolve_token(path: Path | None = None) -> str | None:
     """
     if found := path or default_file():
         return read_token(found)
-    return os.environ.get(TOKEN_VARIABLE) or None
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    if token is not None and not _can_be_sent(token):
+        raise TokenError(f"{TOKEN_VARIABLE} is not a token, which is ASCII text without spaces")
+    return token
 
 
 def auth_headers(token: str | None) -> dict[str, str]:
     """The HTTP headers that carry the token."""
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _can_be_sent(token: str) -> bool:
+    """Whether a header can carry the token."""
+    return token.isascii() and token.isprintable() and len(token.split()) == 1

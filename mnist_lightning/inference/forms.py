@@ -40,6 +40,6 @@ def parse_form(body: bytes | bytearray, content_type: str, max_fields: int) -> l
         raise BadFormError(f"a field's headers are too long or too many: {error}") from error
     except MultipartError as error:
         raise BadFormError(
-            f"the multipart body is malformed: {error}; send fields as curl -F data=@picture.png does"
+            f"the multipart body is malformed: {next(iter(error.args), error)}; send fields as curl -F data=@picture.png does"
         ) from error
     return [(name, b"".join(parts)) for name, parts in fields]

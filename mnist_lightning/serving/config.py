@@ -1,6 +1,7 @@
 """TorchServe's configuration for one server on this machine: its ports, archive, workers and batches."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import yaml
@@ -12,24 +13,29 @@ from mnist_lightning.serving import resources
 # Each port's distance from the inference port, by the name of its setting.
 OFFSETS = {"inference": 0, "management": 1, "metrics": 2}
 GRPC_OFFSETS = {"grpc_inference": -1010, "grpc_management": -1009}
+ANY_HOST = "0.0.0.0"  # noqa: S104 - every address of the machine
 MODEL_CONFIG = "model-config.yaml"  # inside the archive
 # The keys of model-config.yaml that a profile replaces: batches as the archive says, or each request by itself.
 PROFILES: dict[str, dict[str, int]] = {"throughput": {}, "latency": {"batchSize": 1}}
 BATCHING = {"continuousBatching": True}  # selects frontend/ContinuousBatching.java
 DEFAULT_PROFILE = "throughput"
+# What reading an archive that is damaged, or none of this project's, raises.
+ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, yaml.YAMLError),
+    *(EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError),
+)
 
 
 def probe_url(host: str, port: int) -> str:
     """The URL at which this machine reaches a server that listens on `host`."""
-    loopbacks = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - every address of the machine
-    return _url(loopbacks.get(host, host), port)
+    return f"http://{LOOPBACK if host == ANY_HOST else host}:{port}"
 
 
 def build_model_store(archive: Path, folder: Path, workers: int | None, profile: str) -> Path:
     """Create a model store in `folder` with a copy of the archive, its model-config.yaml adapted; return its path.
 
     The archive's numbers of workers and batches take precedence over TorchServe's settings, so they are set there.
-    Raises BadZipFile if the archive is damaged.
+    Raises one of ARCHIVE_ERRORS if the archive is damaged.
     """
     store = folder / "model_store"
     store.mkdir()
@@ -39,9 +45,16 @@ def build_model_store(archive: Path, folder: Path, workers: int | None, profile:
             content = original.read(item)
             if item.filename == MODEL_CONFIG:
                 overrides = {"minWorkers": count, "maxWorkers": count, **BATCHING, **PROFILES[profile]}
-                content = yaml.safe_dump({**yaml.safe_load(content), **overrides}).encode()
+                content = yaml.safe_dump({**_mapping(content), **overrides}).encode()
             copy.writestr(item, content)
     return store
+
+
+def _mapping(content: bytes) -> dict[str, object]:
+    values = yaml.safe_load(content)
+    if not isinstance(values, dict):
+        raise zipfile.BadZipFile(f"{MODEL_CONFIG} is not a mapping")
+    return values
 
 
 def has_exported_model(archive: Path) -> bool:
@@ -58,17 +71,13 @@ def write_config(folder: Path, store: Path, port: int, host: str = LOOPBACK, **s
     lines = resource("config/config.properties").read_text().splitlines()
     values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     values |= {f"{name}_address": f"http://{LOOPBACK}:{port + offset}" for name, offset in OFFSETS.items()}
-    values["inference_address"] = _url(host, port)
+    values["inference_address"] = f"http://{host}:{port}"
     values |= {f"{name}_port": str(port + offset) for name, offset in GRPC_OFFSETS.items()}
     values["model_store"] = str(store.resolve())
     values["metrics_config"] = str(resource("config/metrics.yaml"))
     path = folder / "config.properties"
     path.write_text("".join(f"{key}={_escape(str(value))}\n" for key, value in {**values, **settings}.items()))
     return path
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _escape(value: str) -> str:

@@ -22,7 +22,7 @@ def is_ready(url: str, timeout: float = 10, token: str | None = None) -> bool:
     """Whether the server at `url`, on this machine, makes a prediction within `timeout` seconds."""
     one = [[255 if 4 <= row < 24 and 13 <= column < 16 else 0 for column in range(28)] for row in range(28)]
     endpoint, headers = f"{url}/predictions/mnist", tokens.auth_headers(token)
-    with contextlib.suppress(requests.RequestException), local_session() as http:
+    with contextlib.suppress(requests.RequestException, ValueError), local_session() as http:  # of an invalid URL
         return http.post(endpoint, json={"image": one}, headers=headers, timeout=timeout).ok
     return False
 

@@ -15,7 +15,7 @@ from mnist_lightning.common.constants import EXPORTED, LOOPBACK, WEIGHTS
 from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.serving import pid_file
-from mnist_lightning.serving.config import MODEL_CONFIG, OFFSETS
+from mnist_lightning.serving.config import ARCHIVE_ERRORS, MODEL_CONFIG, OFFSETS
 from mnist_lightning.serving.health import is_ready, local_session
 
 # Differ between archives of the same code: the model and its weights, the build's date, and the configuration that
@@ -46,7 +46,9 @@ def replace_weights(archive: Path, target: Path) -> None:
                 if not name.endswith("/") and _content(target / name) != new.read(name):
                     raise ReloadError(f"{archive} has a different {name} than the server runs; restart the server")
             weights, model = new.read(WEIGHTS), new.read(EXPORTED)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except ReloadError:
+        raise
+    except (OSError, *ARCHIVE_ERRORS) as error:
         raise ReloadError(f"{archive} is missing or damaged: {error}") from error
     write_atomic(target / WEIGHTS, weights)
     write_atomic(target / EXPORTED, model)
@@ -80,7 +82,7 @@ def request_reload(
     try:
         with zipfile.ZipFile(archive) as new:
             name = short_digest(new.read(WEIGHTS))
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, *ARCHIVE_ERRORS) as error:
         raise ReloadError(f"{archive} is missing or damaged: {error}") from error
     deadline = time.monotonic() + timeout
     server = pid_file.find(port)

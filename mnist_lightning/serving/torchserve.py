@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from mnist_lightning.common import tokens
 from mnist_lightning.common.constants import ARCHIVE, LOOPBACK
 from mnist_lightning.common.paths import resource
 from mnist_lightning.serving.config import (
+    ARCHIVE_ERRORS,
     DEFAULT_PROFILE,
     GRPC_OFFSETS,
     OFFSETS,
@@ -79,8 +79,9 @@ def running(
         token_file: file with the token that inference and gRPC require; none by default.
         settings: values that replace those of config.properties.
 
-    Raises ServerError if a port is in use, the archive is missing or damaged, there is no Java, the path of the
-    runtime folder is too long, or the server does not become ready; TokenError if the file holds no token.
+    Raises ServerError if a port is in use, the host is no IPv4 address of this machine, the archive is missing or
+    damaged, there is no Java, the path of the runtime folder is too long, or the server does not become ready;
+    TokenError if the file holds no token.
     """
     archive = store / ARCHIVE
     if not archive.is_file():
@@ -147,16 +148,14 @@ def check_ports_are_free(port: int, host: str = LOOPBACK) -> None:
         raise ServerError(f"port {port} is out of range: choose one from 2034 to 65533 with --port")
     for number in ports:
         address = host if number == port else LOOPBACK
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like the server: ignore TIME_WAIT
             try:
                 probe.bind((address, number))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    message = f"port {number} on {address} is in use; choose another with --port N"
-                else:
-                    message = f"{address} is no address of this machine ({error.strerror or error}); see --host"
-                raise ServerError(message) from error
+            except (OSError, TypeError, UnicodeError) as error:
+                if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                    raise ServerError(f"port {number} on {address} is in use; choose another with --port N") from error
+                raise ServerError(f"{address!r} is no IPv4 address of this machine: {error}; see --host") from error
 
 
 def java_home() -> Path:
@@ -203,7 +202,7 @@ def _file_errors(archive: Path) -> Iterator[None]:
     """Raise ServerError if the archive is damaged or a file cannot be written in the block."""
     try:
         yield
-    except zipfile.BadZipFile as error:
+    except ARCHIVE_ERRORS as error:
         message = f"{archive} is damaged; create it again with: python -m mnist_lightning.package"
         raise ServerError(message) from error
     except OSError as error:

@@ -6,11 +6,12 @@ import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import requests
 
 from mnist_lightning.client import ask
 from mnist_lightning.serve import MIN_UPTIME
-from tests.server.serve_process import ServeProcess, serve, wait_until
+from tests.server.serve_process import SECONDS, ServeProcess, serve, wait_until
 from tests.support import PROJECT, SEVEN, verb
 
 NOWHERE = "http://127.0.0.1:9"  # nothing listens on the discard port
@@ -70,6 +71,17 @@ def test_reloads_in_quick_succession_harm_nothing(small_store: Path, tmp_path: P
         metrics = f"http://127.0.0.1:{process.port + 2}/metrics"
         wait_until(lambda: served_by(metrics) == {"9000", "9001"}, "not every worker has a model")
         process.stop(signal.SIGINT)
+
+
+def test_a_second_signal_does_not_interrupt_the_end(small_store: Path, tmp_path: Path) -> None:
+    with serve(small_store, tmp_path) as process:
+        process.wait_until_ready()
+        family = process.children()
+        for _ in range(5):
+            process.process.send_signal(signal.SIGTERM)
+            time.sleep(0.02)
+        assert process.process.wait(SECONDS) == 0
+        assert [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def served_by(metrics: str) -> set[str]:

@@ -1,8 +1,10 @@
 """The verb `serve`: its flags, and its errors, each one clear line."""
 
+import io
 import signal
 import socket
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +12,14 @@ import pytest
 
 from mnist_lightning import serve
 from mnist_lightning.serving import pid_file
+from mnist_lightning.serving.config import MODEL_CONFIG
 from mnist_lightning.serving.torchserve import free_port
 
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
     """`serve` installs signal handlers in this process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -58,10 +61,50 @@ def test_a_missing_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "mnist_lightning.package" in error
 
 
-@pytest.mark.parametrize("content", [b"no archive", b""])
-def test_a_damaged_archive(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "mnist.mar").write_bytes(content)
-    assert "mnist.mar is damaged" in error_of(capsys, "--port", free_port(), "--store", tmp_path)
+def zipped(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+DAMAGED = {
+    "another file": b"no archive",
+    "an empty file": b"",
+    "damaged data": zipped("a", bytes(10_000)).replace(zlib.compress(bytes(10_000))[2:12], b"\xff" * 10),
+    "an empty configuration": zipped(MODEL_CONFIG, b""),
+    "an invalid configuration": zipped(MODEL_CONFIG, b"{a: ["),
+    "a configuration that is no text": zipped(MODEL_CONFIG, b"\xff\xfe\xff"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_archive(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mnist.mar").write_bytes(DAMAGED[kind])
+    error = error_of(capsys, "--port", free_port(), "--store", tmp_path)
+    assert "mnist.mar is damaged" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["::1", "192.0.2.1", "a..b", "\xff", "no-such-host.invalid"])
+def test_a_host_that_is_not_this_machine(host: str, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = error_of(capsys, "--port", free_port(), "--store", store, "--host", host)
+    assert "is no IPv4 address of this machine" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["a..b", "::1"])
+def test_the_check_of_a_host_that_is_none(host: str, store: Path) -> None:
+    assert serve.main(["--check", "--port", str(free_port()), "--host", host]) == 1
+
+
+@pytest.mark.parametrize("token", ["ключключключключ", "two words of some length", "line\nfeed and some length"])
+def test_an_environment_without_a_token(
+    token: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MNIST_TOKEN", token)
+    error = error_of(capsys, "--check", "--port", free_port())
+    assert error == "error: MNIST_TOKEN is not a token, which is ASCII text without spaces\n"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"short", b"two words of some length", b"\xff" * 32])

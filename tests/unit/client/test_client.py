@@ -115,6 +115,48 @@ def test_server_that_is_no_model_server(picture: str, capsys: pytest.CaptureFixt
         assert "404" in error(capsys, "--url", url, picture)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [b"5", b"null", b"[]", b'"prediction"', b'{"prediction": 7}', json.dumps(SEVEN | {"prediction": "7"}).encode()]
+    + [json.dumps(SEVEN | {"probabilities": values}).encode() for values in ([], ["a"] * 10, 7)],
+)
+@pytest.mark.parametrize("flags", [[], ["--explain", "new.png"]])
+def test_answer_that_is_none(answer: bytes, flags: list[str], picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with stub_model_server(lambda: (200, answer)) as url:
+        assert "answered 200: " in error(capsys, *flags, "--url", url, picture)
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0", "-1", "1e10", "1e400", "soon"])
+def test_timeout_is_a_time(seconds: str, picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--timeout", seconds, picture])
+    assert f"'{seconds}' is not a number of seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "message"),
+    [
+        (">/dev/full", 1, "error: the answers cannot be written: No space left on device\n"),
+        ("| true", 0, ""),
+        ("<&- >/dev/null", 1, "error: -: standard input is closed\n"),
+    ],
+)
+def test_streams_that_are_closed_or_full(
+    redirection: str, code: int, message: str, model_server: str, picture: str
+) -> None:
+    name = "-" if redirection.startswith("<") else picture
+    line = f'sleep 0.1; exec "$0" -m mnist_lightning.client --json --url "$1" "$2" {redirection}'
+    command = ["bash", "-c", line, sys.executable, model_server, name]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, message)
+
+
+def test_terminal_that_knows_only_ascii(model_server: str, picture: str) -> None:
+    done = verb("client", "--url", model_server, picture, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+    assert "7" in done.stdout
+
+
 def test_error_answer_is_repeated(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
     with stub_model_server(lambda: (400, {"code": 400, "type": "NoDigitError", "message": "no ink"})) as url:
         assert error(capsys, "--url", url, picture) == f"error: {picture}: {url} answered 400: no ink"

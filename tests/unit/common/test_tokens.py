@@ -53,8 +53,8 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 def test_the_first_of_argument_file_and_variable_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tokens.resolve_token() is None
     assert tokens.default_file() is None
-    monkeypatch.setenv(tokens.TOKEN_VARIABLE, "of the variable")
-    assert tokens.resolve_token() == "of the variable"
+    monkeypatch.setenv(tokens.TOKEN_VARIABLE, "of-the-variable")
+    assert tokens.resolve_token() == "of-the-variable"
     path = write(tmp_path, TOKEN.encode())
     monkeypatch.setenv(tokens.TOKEN_FILE_VARIABLE, str(path))
     assert tokens.default_file() == path

@@ -19,7 +19,7 @@ from tests.pages import running_page, stub_model_server
 from tests.support import SEVEN
 
 DIGIT = SEVEN.read_bytes()
-ANSWER = {"prediction": 7, "confidence": 0.91, "probabilities": [0.01] * 7 + [0.91, 0.01, 0.01]}
+ANSWER = {"prediction": 7, "confidence": 0.91, "probabilities": [0.01] * 7 + [0.91, 0.01, 0.01], "is_digit": 0.9}
 
 
 @pytest.fixture(scope="module")
