@@ -39,7 +39,8 @@ def parse_form(body: bytes | bytearray, content_type: str, max_fields: int) -> l
             raise TooManyPicturesError(f"more than {max_fields} fields in one request") from error
         raise BadFormError(f"a field's headers are too long or too many: {error}") from error
     except MultipartError as error:
+        reason = next(iter(error.args), error)  # the first of them: the others are exceptions
         raise BadFormError(
-            f"the multipart body is malformed: {next(iter(error.args), error)}; send fields as curl -F data=@picture.png does"
+            f"the multipart body is malformed: {reason}; send fields as curl -F data=@picture.png does"
         ) from error
     return [(name, b"".join(parts)) for name, parts in fields]
