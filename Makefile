@@ -72,7 +72,7 @@ check: .venv/.installed-dev
 test: .venv/.installed-dev
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --durations=25 \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --hypothesis-profile gate --cov --durations=25 \
 	  --ignore tests/image $(PYTEST_ARGS)
 
 lint:
@@ -85,7 +85,7 @@ types:
 
 # Nothing in tests/unit needs a port, a clock or a training. Its processes occupy the cores, so that each has one thread.
 unit:
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --hypothesis-profile fast tests/unit $(PYTEST_ARGS)
 
 # MLflow needs graphene, which supports python-dateutil 2 only; graphene's versions from before that limit do not say so.
 lock: .venv/bin/uv

@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mnist_lightning.datasets import mnist
 from mnist_lightning.serving.torchserve import Server, free_port, running
 from tests.support import PROJECT, build_small_store
+
+# How many examples the property tests try: few in `make check`, many in `make test`.
+settings.register_profile("fast", max_examples=40, deadline=None)
+settings.register_profile("gate", max_examples=200, deadline=None)
 
 
 @pytest.fixture(scope="session")

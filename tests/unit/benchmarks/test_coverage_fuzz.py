@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.coverage_fuzz import HEADERS, check_request
@@ -21,7 +21,6 @@ def test_the_corpus_reaches_every_kind_of_request() -> None:
     assert {path.read_bytes()[0] for path in CORPUS} == set(range(len(HEADERS)))
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(CORPUS), st.lists(st.tuples(st.integers(0, 4000), st.binary(max_size=6)), max_size=4))
 def test_changed_files_are_answered(path: Path, changes: list[tuple[int, bytes]]) -> None:
     content = path.read_bytes()

@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_lightning.preprocessing.decode import BadPictureError, Bytes
@@ -49,7 +49,6 @@ def check(canvas: Bytes) -> None:
     assert digits >= 1
 
 
-@settings(max_examples=400, deadline=None)
 @given(canvases())
 def test_any_arrangement_is_an_image_or_refused(canvas: Bytes) -> None:
     check(canvas)
@@ -62,7 +61,6 @@ def test_a_thick_digit_beside_a_thin_line_of_twice_its_height() -> None:
     check(canvas)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.binary(min_size=784, max_size=784), SIDES)
 def test_noise_is_an_image_or_refused(content: bytes, width: int) -> None:
     pixels = np.frombuffer(content, np.uint8)
