@@ -10,7 +10,7 @@ from mnist_lightning.serving.torchserve import free_port
 from tests.browser.conftest import visiting
 from tests.pages import running_page, stub_model_server
 
-EIGHT = {"prediction": 8, "confidence": 0.91, "probabilities": [0.01] * 8 + [0.91, 0.01]}
+EIGHT = {"prediction": 8, "confidence": 0.91, "probabilities": [0.01] * 8 + [0.91, 0.01], "is_digit": 0.9}
 TIMED_OUT = {"code": 504, "type": "ClientError", "message": "no answer"}
 
 
