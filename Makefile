@@ -67,12 +67,13 @@ demo: .venv/.installed
 check: .venv/.installed-dev
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target types unit lint
 
-# Two processes take one file of tests after the other, each with its own servers; the short files of tests/unit come
-# last and fill the gaps. The tests of the image need a Docker engine: .ci/image starts one and runs them.
+# Three processes take one file of tests after the other, each with its own servers, and fill two cores while some of
+# them wait for servers and deadlines; the short files of tests/unit come last. The tests of the image need a Docker
+# engine: .ci/image starts one and runs them.
 test: .venv/.installed-dev
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --hypothesis-profile gate --cov --durations=25 \
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-profile gate --cov --durations=25 \
 	  --ignore tests/image $(PYTEST_ARGS)
 
 lint:
