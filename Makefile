@@ -3,6 +3,7 @@
 # make check   the fast loop: format, lint, import contracts, types, unit tests
 # make test    the gate: environment, all of check, every test
 # make lock    compile the requirements files from pyproject.toml
+# make audit   ask for known vulnerabilities of the locked packages
 #
 # On a machine without an NVIDIA GPU, `make run TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu`
 # avoids the download of CUDA. Without it, packages come from the default index alone.
@@ -18,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help environment run demo check test lint types unit lock image frontend format clean
+.PHONY: help environment run demo check test lint types unit lock audit image frontend format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -95,6 +96,10 @@ lock: .venv/bin/uv
 	$(COMPILE) --output-file requirements-dev.txt --constraints requirements.txt --group dev pyproject.toml
 COMPILE := $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock"
+
+# Needs the network: packages that its database does not know, as torchserve's bundled Java, are listed as skipped.
+audit: .venv/bin/uv
+	$(BIN)/uv tool run pip-audit==2.9.0 --disable-pip --require-hashes -r requirements.txt -r requirements-serve.txt
 
 # The image with its labels. Settings: BASE_IMAGE=..., IMAGE=name, BUILD_FLAGS="flags of docker build".
 IMAGE ?= mnist-serve

@@ -267,11 +267,12 @@ def test_the_changelog_starts_with_this_version() -> None:
     assert newest[1] == PYPROJECT["project"]["version"]
 
 
-def test_ci_runs_check_and_test_with_pinned_actions() -> None:
-    (job,) = yaml.safe_load((PROJECT / ".github/workflows/ci.yml").read_text())["jobs"].values()
-    commands = [step.get("run", "") for step in job["steps"]]
-    assert commands.index("make check") < commands.index("make test")
-    for step in job["steps"]:
+def test_ci_runs_check_test_and_audit_with_pinned_actions() -> None:
+    jobs = yaml.safe_load((PROJECT / ".github/workflows/ci.yml").read_text())["jobs"]
+    commands = {name: [step.get("run", "") for step in job["steps"]] for name, job in jobs.items()}
+    assert commands["test"].index("make check") < commands["test"].index("make test")
+    assert "make audit" in commands["audit"]
+    for step in (step for job in jobs.values() for step in job["steps"]):
         assert re.search(r"@[0-9a-f]{40}$", step.get("uses", "@" + "0" * 40)), step
 
 
