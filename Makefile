@@ -74,7 +74,7 @@ check: .venv/.installed-dev
 test: .venv/.installed-dev
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-profile gate --cov --durations=25 \
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --cov --durations=25 \
 	  --ignore tests/image $(PYTEST_ARGS)
 
 lint:

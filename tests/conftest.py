@@ -11,9 +11,10 @@ from mnist_lightning.datasets import mnist
 from mnist_lightning.serving.torchserve import Server, free_port, running
 from tests.support import PROJECT, build_small_store
 
-# How many examples the property tests try: few in `make check`, many in `make test`.
+# How many examples the property tests try: many, but in `make check` few.
 settings.register_profile("fast", max_examples=40, deadline=None)
-settings.register_profile("gate", max_examples=200, deadline=None)
+settings.register_profile("gate", max_examples=400, deadline=None)
+settings.load_profile("gate")
 
 
 @pytest.fixture(scope="session")

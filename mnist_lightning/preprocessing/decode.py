@@ -132,6 +132,8 @@ def _webp_chunk(content: bytes, kind: bytes) -> bytes:
 
 def _turn_upright(pixels: Bytes, exif_data: bytes) -> Bytes:
     """Turn pixels as a picture's EXIF data say. Data that cannot be read say nothing."""
+    if not exif_data:  # as in most pictures
+        return pixels
     exif = Image.Exif()
     try:
         exif.load(exif_data)
