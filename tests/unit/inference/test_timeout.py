@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from mnist_lightning.inference.errors import TooSlowError
-from mnist_lightning.inference.timeout import CpuBudget, install_handler
+from mnist_lightning.inference.timeout import BATCH_SECONDS, REQUEST_SECONDS, CpuBudget, install_handler
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +48,14 @@ def test_requests_share_the_budget_of_their_batch_but_for_a_minimum() -> None:
         work(0.05)
     with pytest.raises(TooSlowError), CpuBudget(10).spend(batch):
         work(30)
+
+
+def test_a_request_that_uses_up_its_budget_leaves_as_much_to_its_neighbors() -> None:
+    batch = CpuBudget(BATCH_SECONDS)
+    with pytest.raises(TooSlowError), CpuBudget(REQUEST_SECONDS).spend(batch):
+        work(30)
+    with CpuBudget(REQUEST_SECONDS).spend(batch):
+        work(0.6 * REQUEST_SECONDS)
 
 
 def test_waiting_and_other_threads_cost_nothing() -> None:
