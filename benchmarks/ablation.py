@@ -17,7 +17,7 @@ from benchmarks.common import map_batches
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.preprocessing import normalize
 from mnist_lightning.preprocessing.components import DigitComponents
-from mnist_lightning.preprocessing.decode import BadPictureError, Bytes, decode
+from mnist_lightning.preprocessing.decode import BadPictureError, Bytes, NoDigitError, decode
 from mnist_lightning.preprocessing.normalize import BOX, SIDE, SUPERSAMPLING, Floats
 
 Normalize = Callable[[Bytes], Floats]
@@ -44,6 +44,10 @@ def _scale_without_dilation(ink: Bytes) -> Bytes:
     return np.asarray(cv2.resize(ink, size, interpolation=method), dtype=np.uint8)
 
 
+def _find_no_ink(levels: Sequence[Bytes]) -> Bytes:
+    raise NoDigitError("without the network")
+
+
 _find = DigitComponents.find
 
 
@@ -62,6 +66,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "without: uneven light": {"foreground.UNEVEN_LIGHT": 256},
     "without: specks and strays": {"components.SPECK_AREA_RATIO": 0.0, "components.BORDER_AREA_RATIO": 0.0},
     "without: ruled paper and frames": {"components.MIN_RULED_SIDE": math.inf},
+    "without: ink found by a network": {"normalize.find_ink": _find_no_ink},
     "without: thin strokes widened, thick ones thinned": {
         "normalize.MIN_STROKE": 0.0,
         "normalize.MAX_STROKE": math.inf,

@@ -18,6 +18,7 @@ from benchmarks.presentations import encode
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.normalize import from_bytes, normalize
 
+SQUARES = 30  # pixels
 CASES = {  # name: (width, height, file format, noise of the paper)
     "28×28": (28, 28, "PNG", 4),
     "100×100": (100, 100, "PNG", 4),
@@ -25,6 +26,8 @@ CASES = {  # name: (width, height, file format, noise of the paper)
     "900×900 plain": (900, 900, "PNG", 0),
     "900×900 jpeg": (900, 900, "JPEG", 4),
     "12 megapixels": (4000, 3000, "JPEG", 4),
+    "300×300": (300, 300, "PNG", 4),
+    "300×300 squared": (300, 300, "PNG", 4),
 }
 MAX_NORMALIZED_SIDE = 999  # larger pictures are not normalized at full size, so only the whole is measured
 MEMORY_SIDES, MEMORY_PICTURES = (28, 60, 140, 300), 10_000
@@ -39,6 +42,8 @@ def main() -> int:
     print(f"{'picture':16}{'decode + normalize':>20}{'normalize':>20}   median milliseconds of {options.repeats}")
     for name, (width, height, file_format, noise) in CASES.items():
         picture = draw_picture(width, height, noise)
+        if name.endswith("squared"):
+            picture[::SQUARES] = picture[:, ::SQUARES] = (150, 170, 210)
         content = encode(picture, file_format, quality=90)
         results[name] = {"whole_ms": 1000 * median_seconds(partial(from_bytes, content), options.repeats)}
         if max(width, height) <= MAX_NORMALIZED_SIDE:

@@ -5,7 +5,8 @@ image file.
 """
 
 import io
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -141,6 +142,54 @@ def framed(digit: Image, rng: Generator) -> bytes:
     return encode(image)
 
 
+def skewed_squares(digit: Image, rng: Generator) -> bytes:
+    """Squared paper, photographed: turned by up to 6 degrees, in uneven light, out of focus, with noise."""
+    image = np.full((300, 300, 3), PAPER, np.uint8)
+    color, step = rng.uniform(90, 190, 3).tolist(), int(rng.integers(26, 60))
+    angle = math.radians(rng.uniform(-6, 6))
+    for x, y in ((math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))):
+        for offset in range(-300, 600, step):
+            middle = 150 - y * (offset - 150), 150 + x * (offset - 150)
+            start, end = ((round(middle[0] + side * x * 500), round(middle[1] + side * y * 500)) for side in (-1, 1))
+            cv2.line(image, start, end, color, int(rng.integers(1, 3)), cv2.LINE_AA)
+    return _photograph(paint(_on_sheet(strokes(digit, 170), 300, 300, rng), image, _pen(rng)), rng)
+
+
+def underlined(digit: Image, rng: Generator) -> bytes:
+    """A line below the digit, close to its foot or through it, photographed."""
+    ink = _on_sheet(strokes(digit, 170), 300, 300, rng)
+    left, top, width, height = cv2.boundingRect((ink > 0.5).astype(np.uint8))
+    y, tilt = top + height + rng.uniform(-8, 14), rng.uniform(-0.06, 0.06)
+    start, end = ((x, round(y + tilt * (x - left - width / 2))) for x in (-10, 310))
+    return _marked(ink, rng, lambda image, color, thickness: cv2.line(image, start, end, color, thickness, cv2.LINE_AA))
+
+
+def boxed(digit: Image, rng: Generator) -> bytes:
+    """A box around the digit, drawn with a ruler, photographed."""
+    ink = _on_sheet(strokes(digit, 150), 300, 300, rng, margin=40)
+    left, top, width, height = cv2.boundingRect((ink > 0.5).astype(np.uint8))
+    gaps = rng.uniform(6, 38, 4)
+    corners = [(left - gaps[0], top - gaps[1]), (left + width + gaps[2], top - gaps[1])]
+    corners += [(left + width + gaps[2], top + height + gaps[3]), (left - gaps[0], top + height + gaps[3])]
+    points = np.round(np.array(corners) + rng.normal(0, 3, (4, 2))).astype(np.int32)
+    return _marked(
+        ink, rng, lambda image, color, thickness: cv2.polylines(image, [points], True, color, thickness, cv2.LINE_AA)
+    )
+
+
+def circled(digit: Image, rng: Generator) -> bytes:
+    """A circle around the digit, photographed."""
+    ink = _on_sheet(strokes(digit, 130), 300, 300, rng, margin=60)
+    left, top, width, height = cv2.boundingRect((ink > 0.5).astype(np.uint8))
+    middle = round(left + width / 2), round(top + height / 2)
+    radii = (np.hypot(width, height) / 2 * rng.uniform(1.05, 1.4, 2)).round().astype(int).tolist()
+    return _marked(
+        ink,
+        rng,
+        lambda image, color, thickness: cv2.ellipse(image, middle, radii, 0, 0, 360, color, thickness, cv2.LINE_AA),
+    )
+
+
 def turned(digit: Image, rng: Generator) -> bytes:
     """Rotated by up to 20 degrees in either direction."""
     return encode(paint(rotate(strokes(digit, 200), rng.uniform(-20, 20))))
@@ -151,6 +200,7 @@ PRESENTATIONS: Mapping[str, Presentation] = {
     for presentation in (
         *(sketchpad, blackboard, small, large, lost, in_a_corner, edge_to_edge, thick_pen, fine_pen, colored),
         *(transparent, jpeg, specks, low_contrast, lamp, shadow, ruled, squared, framed, turned),
+        *(skewed_squares, underlined, boxed, circled),
     )
 }
 
@@ -201,6 +251,26 @@ def _gradient(shape: tuple[int, ...], rng: Generator, low: float) -> Ink:
     angle = rng.uniform(0, 2 * np.pi)
     along = xs * np.cos(angle) + ys * np.sin(angle)
     return np.asarray(1 - (1 - low) * (along - along.min()) / np.ptp(along), dtype=np.float32)
+
+
+def _pen(rng: Generator) -> Sequence[float]:
+    """Black, blue or red ink."""
+    inks = ((25, 25, 30), (30, 45, 140), (170, 30, 40))
+    return inks[int(rng.integers(len(inks)))]
+
+
+def _marked(ink: Ink, rng: Generator, mark: Callable[[Image, Sequence[float], int], object]) -> bytes:
+    """A photograph of ink and a mark, in the same color or in another one."""
+    pen = _pen(rng)
+    image = paint(ink, PAPER, pen)
+    mark(image, pen if rng.random() < 0.5 else _pen(rng), int(rng.integers(2, 7)))
+    return _photograph(image, rng)
+
+
+def _photograph(image: Image, rng: Generator) -> bytes:
+    """The light falls to 60 % across the picture, which is slightly out of focus and noisy."""
+    lit = image * _gradient(image.shape, rng, 0.6)[..., None]
+    return encode(_add_grain(cv2.GaussianBlur(lit, (0, 0), rng.uniform(0.5, 1.5)), rng, 4), "JPEG", quality=80)
 
 
 def _add_grain(image: object, rng: Generator, deviation: float) -> Image:

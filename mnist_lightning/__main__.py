@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 VERBS: Mapping[str, tuple[str, str]] = {  # module and summary of each verb
     "train": ("mnist_lightning.train", "compare the optimizers and archive the best network"),
+    "train_segmenter": ("mnist_lightning.train_segmenter", "train the network that finds ink on paper"),
     "package": ("mnist_lightning.package", "archive the champion, or another run"),
     "serve": ("mnist_lightning.serve", "start TorchServe with the archive"),
     "client": ("mnist_lightning.client.__main__", "ask a running server about pictures"),
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def usage() -> str:
     """How to call this command, with a line for each verb."""
-    lines = [f"  {name:10} {summary}" for name, (_, summary) in VERBS.items()]
+    lines = [f"  {name:15} {summary}" for name, (_, summary) in VERBS.items()]
     return "\n".join(["usage: mnist-lightning VERB [FLAGS]; VERB --help explains its flags", *lines])
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mnist_lightning.common.constants import EXPORTED
+from mnist_lightning.common.engine import load_session
 from mnist_lightning.inference import prediction
-from mnist_lightning.inference.loader import MAX_BATCH, load_session
+from mnist_lightning.inference.loader import MAX_BATCH
 from mnist_lightning.preprocessing.normalize import Floats, from_bytes
 
 ARCHIVE_VARIABLE = "MNIST_ARCHIVE"  # environment variable with the path of mnist.mar
@@ -25,7 +26,7 @@ class Predictor:
 
     def __init__(self, path: Path | None = None) -> None:
         with zipfile.ZipFile(path or default_archive()) as archive:
-            self.session = load_session(archive.read(EXPORTED))
+            self.session = load_session(archive.read(EXPORTED), EXPORTED)
 
     def predict_files(self, contents: Sequence[bytes]) -> list[Answer]:
         """Answer picture files. Raises BadPictureError."""

@@ -4,12 +4,20 @@ import argparse
 import math
 
 MAX_SECONDS = 86_400
+MAX_SEED = 2**32 - 1
 
 
 def positive_int(text: str) -> int:
     """Parse an integer of at least 1. Raises argparse.ArgumentTypeError."""
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """Parse a seed, from 0 to 2**32 - 1. Raises argparse.ArgumentTypeError."""
+    if not text.isdecimal() or int(text) > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 to {MAX_SEED:,}")
     return int(text)
 
 

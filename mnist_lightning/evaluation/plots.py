@@ -150,6 +150,17 @@ def pictures_and_inputs(pictures: Sequence[Array], inputs: Sequence[Array], titl
     return figure
 
 
+def ink_examples(pictures: Array, masks: Array, ink: Array) -> Figure:
+    """Photographs (N, H, W, 3) uint8, and below each the mask of its ink and the ink that was found, both (N, H, W)."""
+    rows = [np.concatenate(list(pictures), axis=1)]
+    rows += [np.repeat(255 - np.concatenate(list(part), axis=1)[..., None], 3, axis=2) for part in (masks, ink)]
+    figure = Figure(figsize=(1.3 * len(pictures), 4), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.imshow(np.concatenate(rows, axis=0).astype(np.uint8))
+    return figure
+
+
 def reliability_diagram(probabilities: Array, labels: Array, error: float, *, bins: int = 15) -> Figure:
     """Accuracy by confidence, with the number of images in each bin; a calibrated network follows the diagonal.
 

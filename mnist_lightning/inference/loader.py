@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from mnist_lightning.common.constants import THRESHOLD_PROPERTY, WEIGHTS, WEIGHTS_PROPERTY
+from mnist_lightning.common.constants import EXPORTED, THRESHOLD_PROPERTY, WEIGHTS, WEIGHTS_PROPERTY
 from mnist_lightning.common.digests import short_digest
+from mnist_lightning.common.engine import load_session
 from mnist_lightning.inference.prediction import predict
+from mnist_lightning.preprocessing.segment import PICTURE_SIDE, find_ink
 
 MAX_BATCH = 32  # model-config.yaml's batchSize; larger batches would need more memory, which stays allocated
 
@@ -23,20 +25,9 @@ class Model:
     digest: str  # of the weights
 
 
-def load_session(content: bytes) -> onnxruntime.InferenceSession:
-    """Load an exported model with one thread, because the workers share the cores. Raises RuntimeError."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # a damaged file raises errors of many types, none of which is exported
-        raise RuntimeError(f"the exported model is damaged: {error}") from error
-
-
 def load_model(content: bytes, folder: Path) -> Model:
     """Load an exported model and the weights beside it in `folder`. Raises RuntimeError if they do not match."""
-    session = load_session(content)
+    session = load_session(content, EXPORTED)
     properties = session.get_modelmeta().custom_metadata_map
     weights = (folder / WEIGHTS).read_bytes()
     digest = short_digest(weights)
@@ -44,4 +35,5 @@ def load_model(content: bytes, folder: Path) -> Model:
         raise RuntimeError(f"the exported model does not belong to the {WEIGHTS} beside it")
     for size in (1, MAX_BATCH):  # the first call allocates memory
         predict(session, np.zeros((size, 28, 28), dtype=np.float32), MAX_BATCH)
+    find_ink([np.zeros((PICTURE_SIDE, PICTURE_SIDE, 3), dtype=np.uint8)])
     return Model(session, float(properties[THRESHOLD_PROPERTY]), weights, digest)

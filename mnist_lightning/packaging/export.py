@@ -4,6 +4,7 @@ The model takes normalized images: preprocessing stays in `mnist_lightning.prepr
 """
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -68,14 +69,22 @@ def to_onnx(network: DigitNet, weights: bytes) -> bytes:
         output_names=[PROBABILITIES_OUTPUT, IS_DIGIT_OUTPUT],
         verbose=False,
     )
-    assert program is not None  # noqa: S101 - as it always is with dynamo=True; for mypy
-    model = program.model_proto
-    model.doc_string = DESCRIPTION
     properties = {THRESHOLD_PROPERTY: repr(network.threshold), WEIGHTS_PROPERTY: short_digest(weights)}
-    onnx.helper.set_model_props(model, {**properties, "labels": json.dumps(list(range(10)))})
-    content: bytes = model.SerializeToString()
+    content = serialize(program, DESCRIPTION, {**properties, "labels": json.dumps(list(range(10)))})
     if (difference := largest_difference(content, network, check_images())) > MAX_DIFFERENCE:
         raise ExportError(f"the exported model differs by {difference:.2g}; the limit is {MAX_DIFFERENCE}")
+    return content
+
+
+def serialize(program: torch.onnx.ONNXProgram | None, description: str, properties: Mapping[str, str]) -> bytes:
+    """The file of an exported program. Stack traces of the export, with this machine's paths, are left out."""
+    assert program is not None  # noqa: S101 - as it always is with dynamo=True; for mypy
+    model = program.model_proto
+    model.doc_string = description
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+    onnx.helper.set_model_props(model, dict(properties))
+    content: bytes = model.SerializeToString()
     return content
 
 

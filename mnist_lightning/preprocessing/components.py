@@ -21,6 +21,8 @@ SPECK_AREA_RATIO = 0.05  # of the largest component's area: a smaller one is noi
 MIN_OVERLAP = 0.25  # of the narrower one's width: components that share more columns form one digit
 # A second digit reaches these ratios: height and shared rows of the tallest one's height, area of the largest one's.
 MIN_HEIGHT_RATIO, MIN_ROWS_RATIO, MIN_AREA_RATIO = 0.5, 0.3, 0.2
+MAX_PLAIN_PARTS = 3  # components of a digit on plain paper; more are specks or squares
+FLAT = 4  # width over height of a line
 ONLY_FAINT = "no ink in the picture: only a faint shade stands out from its background"
 
 
@@ -32,6 +34,7 @@ class DigitComponents:
     box: Box  # of the mask's ones
     is_degraded: bool  # there is other ink, many components, or ink from one side of the image to the other
     digits: int  # count of digits side by side
+    is_plain: bool  # the ink is at most a digit in a few parts, with nothing around, below or beside it
 
     @classmethod
     def find(cls, ink: Bytes) -> "DigitComponents":
@@ -56,14 +59,25 @@ class DigitComponents:
         is_degraded = bool(specks or np.count_nonzero(kept) > 2 or (sides[:2] & sides[2:]).any())
         digits = count_digits(stats[kept]) if np.count_nonzero(kept) > 1 else 1
         mask = weak if kept[1:].all() else kept.astype(np.uint8)[labels]
-        return cls(mask, cast(Box, cv2.boundingRect(mask)), is_degraded, digits)
+        is_plain = not touches[:, 1:].any() and count - 1 <= MAX_PLAIN_PARTS and not _has_marks(stats[1:])
+        return cls(mask, cast(Box, cv2.boundingRect(mask)), is_degraded, digits, is_plain)
 
     @classmethod
     def _of_single(cls, weak: Bytes, stats: Sequence[int], ink: Bytes) -> "DigitComponents":
         if cv2.minMaxLoc(ink, weak)[1] <= STRONG * 255:
             raise NoDigitError(ONLY_FAINT)
         left, top, width, height, _ = stats
-        return cls(weak, (left, top, width, height), width == ink.shape[1] or height == ink.shape[0], 1)
+        spans = width == ink.shape[1] or height == ink.shape[0]
+        return cls(weak, (left, top, width, height), is_degraded=spans, digits=1, is_plain=not spans)
+
+
+def _has_marks(components: NDArray[np.integer[Any] | np.floating[Any]]) -> bool:
+    """Whether some components (n, 5) may mark others: a box or a circle around them, or a flat line, the widest."""
+    left, top, width, height, _ = components.T
+    right, bottom = left + width, top + height
+    inside = (left[:, None] > left) & (right[:, None] < right) & (top[:, None] > top) & (bottom[:, None] < bottom)
+    flat = (width > FLAT * height) & (width >= width.max())
+    return bool(inside.any() or flat.any())
 
 
 def count_digits(components: NDArray[np.integer[Any] | np.floating[Any]]) -> int:

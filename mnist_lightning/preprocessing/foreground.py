@@ -28,6 +28,11 @@ class ForegroundModel:
     direction: Floats  # (C,), a unit vector
     depth: float  # distance of full ink from the paper along it
 
+    @property
+    def is_uneven(self) -> bool:
+        """Whether the paper's color varies, as in a photograph."""
+        return self.paper.ndim > 1
+
     @classmethod
     def fit(cls, image: Bytes) -> "tuple[ForegroundModel, Bytes]":
         """Fit a model to an image; the model, and the image's ink as `foreground` returns it.

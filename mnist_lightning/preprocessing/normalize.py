@@ -4,6 +4,7 @@ The form is that of LeCun, Cortes and Burges, "The MNIST database of handwritten
 to 20×20 with its aspect ratio kept, its center of mass in the middle of 28×28.
 """
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from mnist_lightning.preprocessing.decode import (
     pixels_of_image,
 )
 from mnist_lightning.preprocessing.foreground import NO_INK, ForegroundModel, flatten_alpha, merge_equal_channels
+from mnist_lightning.preprocessing.segment import find_ink
 
 Floats = NDArray[np.float32]
 
@@ -31,6 +33,7 @@ MIN_CROP = 2 * BOX * SUPERSAMPLING  # longest side of a digit's crop, in pixels,
 MIN_STROKE, MAX_STROKE = 1.9, 3.6  # MNIST's pixels: the 20th and 95th percentile of its training digits
 SOFT_EDGE = np.ones((3, 3), np.uint8)  # dilates a mask of strokes by their soft edge
 DETECTION_SIDE = 256  # largest longest side at which the digit is searched for
+MIN_PAPER_SIDE = 64  # longest side, in pixels, of a picture that shows more than a digit's strokes
 
 
 class NormalizedImage(NamedTuple):
@@ -65,8 +68,16 @@ def normalize_with_count(array: Bytes) -> NormalizedImage:
     found = DigitComponents.find(ink)
     if array.shape[:2] == (SIDE, SIDE) and found.is_degraded:
         return NormalizedImage(_stretch_contrast(array), found.digits)
-    crop = _scale(_crop(levels, model, ink, found))
-    return NormalizedImage(_center(_adjust_stroke_width(crop)), found.digits)
+    if max(array.shape[:2]) >= MIN_PAPER_SIDE and (not found.is_plain or model.is_uneven):
+        with contextlib.suppress(NoDigitError):  # then the picture is read as it is
+            alone = find_ink(levels)
+            digit = DigitComponents.find(alone)
+            return _to_mnist_form(_cut(alone, digit), digit)
+    return _to_mnist_form(_crop(levels, model, ink, found), found)
+
+
+def _to_mnist_form(crop: Bytes, found: DigitComponents) -> NormalizedImage:
+    return NormalizedImage(_center(_adjust_stroke_width(_scale(crop))), found.digits)
 
 
 def _stretch_contrast(array: Bytes) -> Floats:
@@ -98,17 +109,23 @@ def _crop(levels: Sequence[Bytes], model: ForegroundModel, ink: Bytes, found: Di
     `ink` (h, w) and the digit `found` in it belong to the last of the `levels`, each of which is twice as large as the
     next.
     """
-    left, top, width, height = found.box
+    width, height = found.box[2:]
     larger = min(len(levels) - 1, max(0, math.ceil(math.log2(MIN_CROP / max(width, height)))))
     if not larger:
-        window = slice(top, top + height), slice(left, left + width)
-        return np.asarray(cv2.multiply(ink[window], cv2.dilate(found.mask[window], SOFT_EDGE)), dtype=np.uint8)
+        return _cut(ink, found)
     soft = cv2.dilate(found.mask, SOFT_EDGE)
     left, top, width, height = cv2.boundingRect(soft)
     rows, columns = (slice(first << larger, (first + n) << larger) for first, n in ((top, height), (left, width)))
     ink = model.foreground(levels[-1 - larger], (rows, columns))
     soft = cv2.resize(soft[top : top + height, left : left + width], ink.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return _trim(np.asarray(cv2.multiply(ink, soft), dtype=np.uint8))
+
+
+def _cut(ink: Bytes, found: DigitComponents) -> Bytes:
+    """The digit `found` in the ink (h, w), cropped to its box."""
+    left, top, width, height = found.box
+    window = slice(top, top + height), slice(left, left + width)
+    return np.asarray(cv2.multiply(ink[window], cv2.dilate(found.mask[window], SOFT_EDGE)), dtype=np.uint8)
 
 
 def _trim(ink: Bytes) -> Bytes:

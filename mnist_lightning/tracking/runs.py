@@ -24,6 +24,7 @@ from mnist_lightning.tracking import provenance
 
 DEFAULT_URI = "sqlite:///mlflow.db"  # in the current folder
 EXPERIMENT = "mnist"
+SEGMENTER_EXPERIMENT = "segmenter"
 OPENS_ON_RUNS = ("mlflow.experimentKind", "custom_model_development")  # the experiment's tag, read by MLflow's page
 
 # Metrics of a finished run.
@@ -54,11 +55,12 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
-def connect(*, create: bool = True) -> None:
+def connect(*, create: bool = True, experiment: str = EXPERIMENT) -> None:
     """Configure MLflow to use the store of `tracking_uri`.
 
     Args:
         create: create the store and the experiment if they do not exist. A command that only reads passes False.
+        experiment: the experiment in which runs are opened.
 
     Raises:
         TrackingError: the store cannot be used, or it does not exist and `create` is False.
@@ -78,10 +80,10 @@ def connect(*, create: bool = True) -> None:
     mlflow.set_system_metrics_sampling_interval(1)  # seconds; a quick try ends before MLflow's default of 10
     try:
         if create:
-            mlflow.set_experiment(EXPERIMENT)
+            mlflow.set_experiment(experiment)
             _write_shared(partial(mlflow.set_experiment_tag, *OPENS_ON_RUNS))
         else:
-            mlflow.get_experiment_by_name(EXPERIMENT)
+            mlflow.get_experiment_by_name(experiment)
     except Exception as error:  # while it opens a store, MLflow lets errors of the database's driver through
         raise TrackingError(f"MLflow at {uri} cannot be used: {_reason(error)}. Set MLFLOW_TRACKING_URI") from error
 

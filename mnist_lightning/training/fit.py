@@ -9,8 +9,8 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, MLFlowLogger
-from lightning.pytorch.trainer.states import TrainerStatus
 
+from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.datasets import mnist
 from mnist_lightning.datasets.datamodule import MnistDataModule
@@ -22,11 +22,13 @@ from mnist_lightning.evaluation.metrics import ClassificationMetrics, evaluate_n
 from mnist_lightning.evaluation.model_card import render_model_card
 from mnist_lightning.evaluation.ood import OODMetrics
 from mnist_lightning.models.digitnet import DigitNet, checkpoint_of, to_bytes
+from mnist_lightning.preprocessing.segment import SHIPPED
 from mnist_lightning.tracking import provenance, runs
 from mnist_lightning.training import distributed, ood
 from mnist_lightning.training.checkpoints import AtomicCheckpointIO
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.ema import WarmupEMA
+from mnist_lightning.training.interrupt import ctrl_c_interrupts
 from mnist_lightning.training.module import DigitClassifier, precision
 from mnist_lightning.training.progress import TrainingProgress
 from mnist_lightning.training.resume import ResumeCheckpoint
@@ -100,7 +102,9 @@ def fit(
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # only epochs are logged; a larger value would warn about short ones
     )
-    _fit_or_resume(trainer, classifier, data, last.path)
+    with ctrl_c_interrupts(trainer):
+        checkpoint = last.path if last.path.is_file() else None
+        trainer.fit(classifier, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     seconds = last.seconds
     if distributed.rank() == 0:
         weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
@@ -137,15 +141,6 @@ def silence_warnings() -> None:
         logging.getLogger(f"{package}.utilities.rank_zero").setLevel(logging.WARNING)
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-
-
-def _fit_or_resume(trainer: L.Trainer, classifier: DigitClassifier, data: MnistDataModule, last: Path) -> None:
-    try:
-        trainer.fit(classifier, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    except SystemExit as stop:  # Lightning turns Ctrl-C into it
-        if trainer.state.status == TrainerStatus.INTERRUPTED:
-            raise KeyboardInterrupt from stop
-        raise
 
 
 def _save_with_head(network: DigitNet, best: Path) -> Path:
@@ -205,4 +200,5 @@ def _parameters(optimizer: str, seed: int, recipe: Recipe) -> dict[str, object]:
         "seed": seed,
         "precision": precision(),
         "dataset_sha256": mnist.digest(),
+        "segmenter": short_digest(SHIPPED.read_bytes()),
     }

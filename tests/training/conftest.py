@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -52,7 +53,11 @@ class Workplace:
         return f"sqlite:///{self.folder}/mlflow.db"
 
     def train(self, *flags: str) -> Finished:
-        """Run the verb in this process as if it was started in the folder."""
+        """Run `train` as if it was started in the folder."""
+        return self.run(train.main, *flags)
+
+    def run(self, main: Callable[[list[str]], int], *flags: str) -> Finished:
+        """Run a verb in this process as if it was started in the folder."""
         output, errors = io.StringIO(), io.StringIO()
         with (
             contextlib.chdir(self.folder),
@@ -63,7 +68,7 @@ class Workplace:
         ):
             warnings.simplefilter("default")  # as in a process of its own
             try:
-                code = train.main([*flags])
+                code = main([*flags])
             except SystemExit as stop:
                 code = int(stop.code or 0)
             finally:

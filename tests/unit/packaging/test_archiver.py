@@ -62,8 +62,9 @@ def test_the_archive_contains_whole_packages(extracted: Path) -> None:
     files = {str(path.relative_to(extracted)) for path in extracted.rglob("*") if path.is_file()}
     sources = [
         PACKAGE / "__init__.py",
-        *(path for name in ARCHIVED_PACKAGES for path in (PACKAGE / name).rglob("*.py")),
+        *(path for name in ARCHIVED_PACKAGES for path in (PACKAGE / name).rglob("*.*") if path.suffix != ".pyc"),
     ]
+    assert PACKAGE / "preprocessing" / "segmenter.onnx" in sources
     assert ARCHIVED_PACKAGES == ("common", "preprocessing", "models", "inference")
     assert files == {
         *(str(path.relative_to(PROJECT)) for path in sources),
