@@ -91,7 +91,7 @@ PICTURES: Mapping[str, Callable[[], bytes]] = {
     "the largest PNG of 16 bits": lambda: encoded(Image.new("I;16", (2880, 2880), 1), "PNG"),
     "the largest PNG": lambda: encoded(Image.new("RGB", (2880, 2880), "white"), "PNG"),
     "the largest PNG with alpha": lambda: encoded(Image.new("RGBA", (2880, 2880), "white"), "PNG"),
-    "the largest GIF": lambda: encoded(Image.new("P", (3160, 3160)), "GIF"),
+    "the largest GIF": lambda: encoded(Image.new("P", (2880, 2880)), "GIF"),
     "the largest TIFF": lambda: encoded(Image.new("CMYK", (2880, 2880)), "TIFF", compression="tiff_lzw"),
     "a TIFF with a large tile": lambda: tiled_tiff(28, 30_000),
     "a large progressive JPEG": lambda: encoded(Image.new("RGB", (7000, 7000), "white"), "JPEG", progressive=True),

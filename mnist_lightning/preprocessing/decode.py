@@ -20,7 +20,7 @@ Scalar = TypeVar("Scalar", np.uint8, np.uint16, np.float32)
 MAX_BYTES = 100_000_000  # of memory for decoding a picture, by its header; more is refused before decoding
 # Memory of Pillow's decoders and of the conversion, at most, by format. JPEG is decoded at a reduced size, and so is
 # MPO, which is Pillow's name for a JPEG with further pictures after the first, as phones write them.
-BYTES_PER_PIXEL = {"JPEG": 2, "MPO": 2, "PNG": 12, "BMP": 10, "GIF": 10, "TIFF": 12, "WEBP": 10}
+BYTES_PER_PIXEL = {"JPEG": 2, "MPO": 2, "PNG": 12, "BMP": 10, "GIF": 12, "TIFF": 12, "WEBP": 10}
 PROGRESSIVE_BYTES_PER_PIXEL = 8  # of a JPEG whose coefficients are all kept until its last scan
 REDUCED_PIXELS = 4_000_000  # larger pictures are reduced before their conversion
 WORKING_SIDE = 1024  # longest side of the result; larger pictures are halved until they fit
