@@ -49,14 +49,14 @@ def lost(digit: Image, rng: Generator) -> bytes:
 def edge_to_edge(digit: Image, rng: Generator) -> bytes:
     """Cropped to the ink, so the strokes touch every border."""
     ink = strokes(digit, 150)
-    left, top, width, height = cv2.boundingRect((ink > 0.5).astype(np.uint8))
+    left, top, width, height = _box(ink)
     return encode(paint(ink[top : top + height, left : left + width]))
 
 
 def in_a_corner(digit: Image, rng: Generator) -> bytes:
     """In a corner: the ink touches two borders, and each cuts off one pixel of it."""
     ink = strokes(digit, 150)
-    left, top, across, down = cv2.boundingRect((ink > 0.5).astype(np.uint8))
+    left, top, across, down = _box(ink)
     sheet = np.zeros((240, 240), np.float32)
     sheet[: down - 1, : across - 1] = ink[top + 1 : top + down, left + 1 : left + across]
     y, x = (rng.integers(2) for _ in range(2))
@@ -158,7 +158,7 @@ def skewed_squares(digit: Image, rng: Generator) -> bytes:
 def underlined(digit: Image, rng: Generator) -> bytes:
     """A line below the digit, close to its foot or through it, photographed."""
     ink = _on_sheet(strokes(digit, 170), 300, 300, rng)
-    left, top, width, height = cv2.boundingRect((ink > 0.5).astype(np.uint8))
+    left, top, width, height = _box(ink)
     y, tilt = top + height + rng.uniform(-8, 14), rng.uniform(-0.06, 0.06)
     start, end = ((x, round(y + tilt * (x - left - width / 2))) for x in (-10, 310))
     return _marked(ink, rng, lambda image, color, thickness: cv2.line(image, start, end, color, thickness, cv2.LINE_AA))
@@ -167,7 +167,7 @@ def underlined(digit: Image, rng: Generator) -> bytes:
 def boxed(digit: Image, rng: Generator) -> bytes:
     """A box around the digit, drawn with a ruler, photographed."""
     ink = _on_sheet(strokes(digit, 150), 300, 300, rng, margin=40)
-    left, top, width, height = cv2.boundingRect((ink > 0.5).astype(np.uint8))
+    left, top, width, height = _box(ink)
     gaps = rng.uniform(6, 38, 4)
     corners = [(left - gaps[0], top - gaps[1]), (left + width + gaps[2], top - gaps[1])]
     corners += [(left + width + gaps[2], top + height + gaps[3]), (left - gaps[0], top + height + gaps[3])]
@@ -180,7 +180,7 @@ def boxed(digit: Image, rng: Generator) -> bytes:
 def circled(digit: Image, rng: Generator) -> bytes:
     """A circle around the digit, photographed."""
     ink = _on_sheet(strokes(digit, 130), 300, 300, rng, margin=60)
-    left, top, width, height = cv2.boundingRect((ink > 0.5).astype(np.uint8))
+    left, top, width, height = _box(ink)
     middle = round(left + width / 2), round(top + height / 2)
     radii = (np.hypot(width, height) / 2 * rng.uniform(1.05, 1.4, 2)).round().astype(int).tolist()
     return _marked(
@@ -211,9 +211,14 @@ def strokes(digit: Image, height: int) -> Ink:
     return np.asarray(np.clip((smooth - 0.5) * height / 28 + 0.5, 0, 1), dtype=np.float32)
 
 
+def _box(ink: Ink, least: float = 0.5) -> Sequence[int]:
+    """Left, top, width and height of ink that covers more than `least` of a pixel."""
+    return cv2.boundingRect((ink > least).astype(np.uint8))
+
+
 def _on_sheet(ink: Ink, width: int, height: int, rng: Generator, margin: int = 0) -> Ink:
     """The ink, cropped, at a random position of an empty sheet."""
-    left, top, across, down = cv2.boundingRect((ink > 0.1).astype(np.uint8))
+    left, top, across, down = _box(ink, 0.1)
     sheet = np.zeros((height, width), np.float32)
     x = int(rng.integers(margin, width - across - margin + 1))
     y = int(rng.integers(margin, height - down - margin + 1))

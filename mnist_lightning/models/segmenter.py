@@ -24,8 +24,7 @@ class InkSegmenter(nn.Module):
 
     def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        self.widths = tuple(widths)
-        fine, middle, coarse = self.widths
+        fine, middle, coarse = widths
         self.enter = nn.Sequential(nn.PixelUnshuffle(FOLD), *_block(3 * FOLD**2, fine, 1), *_separable(fine))
         self.down = nn.Sequential(*_block(fine, middle, 3, stride=2), *_block(middle, middle, 3))
         self.bottom = nn.Sequential(*_block(middle, coarse, 3, stride=2), *_block(coarse, coarse, 3, dilation=2))

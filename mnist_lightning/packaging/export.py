@@ -4,7 +4,7 @@ The model takes normalized images: preprocessing stays in `mnist_lightning.prepr
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -58,26 +58,47 @@ def to_onnx(network: DigitNet, weights: bytes) -> bytes:
 
     Raises ExportError if any output differs by more than MAX_DIFFERENCE.
     """
-    outputs = _Outputs(network).eval()
-    batch = torch.export.Dim("batch")
-    program = torch.onnx.export(
-        outputs,
-        (torch.zeros(2, 1, 28, 28),),
-        dynamo=True,
-        dynamic_shapes=({0: batch},),
-        input_names=[IMAGE_INPUT],
-        output_names=[PROBABILITIES_OUTPUT, IS_DIGIT_OUTPUT],
-        verbose=False,
-    )
     properties = {THRESHOLD_PROPERTY: repr(network.threshold), WEIGHTS_PROPERTY: short_digest(weights)}
-    content = serialize(program, DESCRIPTION, {**properties, "labels": json.dumps(list(range(10)))})
+    content = export(
+        _Outputs(network).eval(),
+        {IMAGE_INPUT: torch.zeros(2, 1, 28, 28)},
+        [PROBABILITIES_OUTPUT, IS_DIGIT_OUTPUT],
+        DESCRIPTION,
+        {**properties, "labels": json.dumps(list(range(10)))},
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )
     if (difference := largest_difference(content, network, check_images())) > MAX_DIFFERENCE:
         raise ExportError(f"the exported model differs by {difference:.2g}; the limit is {MAX_DIFFERENCE}")
     return content
 
 
-def serialize(program: torch.onnx.ONNXProgram | None, description: str, properties: Mapping[str, str]) -> bytes:
-    """The file of an exported program. Stack traces of the export, with this machine's paths, are left out."""
+def export(
+    outputs: nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    output_names: Sequence[str],
+    description: str,
+    properties: Mapping[str, str],
+    dynamic_shapes: tuple[Mapping[int, object], ...] | None = None,
+) -> bytes:
+    """The ONNX file of a module in evaluation mode. Stack traces, with this machine's paths, are left out.
+
+    Args:
+        outputs: the module.
+        inputs: examples of its inputs, by name.
+        output_names: names of its outputs.
+        description: the file's description.
+        properties: the file's metadata.
+        dynamic_shapes: for each input, the dimensions that may have other sizes than in the example.
+    """
+    program = torch.onnx.export(
+        outputs,
+        tuple(inputs.values()),
+        dynamo=True,
+        dynamic_shapes=dynamic_shapes,
+        input_names=list(inputs),
+        output_names=list(output_names),
+        verbose=False,
+    )
     assert program is not None  # noqa: S101 - as it always is with dynamo=True; for mypy
     model = program.model_proto
     model.doc_string = description

@@ -16,7 +16,7 @@ from mnist_lightning.common.files import write_atomic
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.evaluation import plots
 from mnist_lightning.models.segmenter import InkSegmenter
-from mnist_lightning.packaging.export import ExportError, serialize
+from mnist_lightning.packaging.export import ExportError, export
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.segment import INK_OUTPUT, PICTURE_INPUT
 from mnist_lightning.tracking import provenance, runs
@@ -81,15 +81,8 @@ def to_onnx(network: InkSegmenter, trained: Mapping[str, object], pictures: Byte
     Returns the model, and the ink (N, S, S) that it finds in the pictures. Raises ExportError if it differs.
     """
     outputs = _Ink(network).eval()
-    program = torch.onnx.export(
-        outputs,
-        (torch.from_numpy(pictures[0]),),
-        dynamo=True,
-        input_names=[PICTURE_INPUT],
-        output_names=[INK_OUTPUT],
-        verbose=False,
-    )
-    content = serialize(program, DESCRIPTION, {"trained": json.dumps(trained)})
+    example, properties = {PICTURE_INPUT: torch.from_numpy(pictures[0])}, {"trained": json.dumps(trained)}
+    content = export(outputs, example, [INK_OUTPUT], DESCRIPTION, properties)
     session = load_session(content, "the exported segmenter")
     ink = np.stack([session.run([INK_OUTPUT], {PICTURE_INPUT: picture})[0] for picture in pictures])
     with torch.inference_mode():

@@ -75,11 +75,11 @@ class ForegroundModel:
 
     def foreground(self, array: Bytes, part: Part = WHOLE) -> Bytes:
         """The ink in a part of the same image at any resolution: (h, w), 0 on paper, 255 in full ink."""
-        if array.ndim == 2 and self.paper.ndim == 1:
+        if array.ndim == 2 and not self.is_uneven:
             grays = (GRAYS - self.paper[0]) * self.direction[0]
             return np.asarray(cv2.LUT(array[part], _to_bytes(grays, self.depth)), dtype=np.uint8)
         everywhere = _broadcast(self.paper, array)
-        own = everywhere if self.paper.ndim == 1 else everywhere[part]
+        own = everywhere[part] if self.is_uneven else everywhere
         return _to_bytes(_along(array[part], self.paper, own, self.direction), self.depth)
 
 

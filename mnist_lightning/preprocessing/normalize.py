@@ -138,7 +138,7 @@ def _trim(ink: Bytes) -> Bytes:
 def _scale(ink: Bytes) -> Bytes:
     """Scale the longest side to 80 pixels; strokes thinner than the reduction factor are dilated first."""
     factor = BOX * SUPERSAMPLING / max(ink.shape)
-    if factor < 1 and _stroke_width(ink) < 1 / factor:
+    if factor < 1 and stroke_width(ink) < 1 / factor:
         ink = np.asarray(cv2.dilate(ink, np.ones((round(1 / factor),) * 2, np.uint8)), dtype=np.uint8)
     return _resize(ink, factor, cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
 
@@ -150,7 +150,7 @@ def _resize(ink: Bytes, factor: float, method: int) -> Bytes:
 
 def _adjust_stroke_width(ink: Bytes) -> Bytes:
     """Bring strokes thinner or thicker than nearly all of MNIST's to the nearest width within its range."""
-    width = _stroke_width(ink) / SUPERSAMPLING
+    width = stroke_width(ink) / SUPERSAMPLING
     change = round((np.clip(width, MIN_STROKE, MAX_STROKE) - width) * SUPERSAMPLING)
     if change == 0:
         return ink
@@ -164,8 +164,8 @@ def _adjust_stroke_width(ink: Bytes) -> Bytes:
     return _resize(ink, BOX * SUPERSAMPLING / max(ink.shape), cv2.INTER_LINEAR)
 
 
-def _stroke_width(ink: Bytes) -> float:
-    """The mean stroke width in pixels: twice the ink's area over the length of its outline."""
+def stroke_width(ink: Bytes) -> float:
+    """The mean stroke width in pixels of ink (h, w), 0 to 255: twice the ink's area over the length of its outline."""
     _, mask = cv2.threshold(ink, 127, 1, cv2.THRESH_BINARY)
     outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     length = sum(cv2.arcLength(outline, True) for outline in outlines)

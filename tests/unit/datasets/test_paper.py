@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mnist_lightning.datasets import paper
+from mnist_lightning.datasets.page_steps import KINDS
 from mnist_lightning.preprocessing.decode import Bytes
 
 
@@ -14,7 +15,7 @@ def stroke() -> Bytes:
     return digit
 
 
-@pytest.mark.parametrize("kind", paper.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_a_digit_in_the_picture(kind: str) -> None:
     for seed in range(8):
         made = paper.photograph([stroke()], np.random.default_rng([2, seed]), 96, kind)

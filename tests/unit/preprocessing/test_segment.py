@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import presentations
 from mnist_lightning.datasets import mnist, paper
+from mnist_lightning.datasets.page_steps import KINDS
 from mnist_lightning.preprocessing import normalize as normalization
 from mnist_lightning.preprocessing import segment
 from mnist_lightning.preprocessing.decode import Bytes, decode, image_pyramid
@@ -24,7 +25,7 @@ def digits(mnist_folder: Path) -> Bytes:
     return images
 
 
-@pytest.mark.parametrize("kind", paper.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_ink_is_found_on_every_kind_of_paper(kind: str, digits: Bytes) -> None:
     overlap = total = 0
     for number, digit in enumerate(digits):
