@@ -97,5 +97,6 @@ PICTURES: Mapping[str, Callable[[], bytes]] = {
     "a large progressive JPEG": lambda: encoded(Image.new("RGB", (7000, 7000), "white"), "JPEG", progressive=True),
     "the largest progressive JPEG": lambda: encoded(Image.new("RGB", (3530, 3530)), "JPEG", progressive=True),
     "the largest JPEG": lambda: encoded(Image.new("RGB", (7070, 7070), "white"), "JPEG"),
+    "the largest AVIF": lambda: encoded(Image.new("RGB", (5000, 5000), "white"), "AVIF", speed=10),
     "a JPEG of noise": lambda: encoded(noise(3000), "JPEG", quality=70),
 }

@@ -28,7 +28,7 @@ def check_request(data: bytes) -> None:
     """Do what the handler does with one request, whose headers are chosen by the first byte. Raises on a fault."""
     from mnist_lightning.inference.errors import error_response
     from mnist_lightning.inference.protocols import parse_request
-    from mnist_lightning.preprocessing.decode import BadPictureError
+    from mnist_lightning.preprocessing.errors import BadPictureError
 
     answer = {"prediction": 7, "confidence": 0.9, "probabilities": [0.1] * 10, "is_digit": 0.9}
     try:

@@ -21,7 +21,7 @@ from benchmarks.presentations import PRESENTATIONS, encode
 
 Generator = np.random.Generator
 Digits = NDArray[np.uint8]  # (N, 28, 28)
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 FILE_TYPES = ("image/png", "image/jpeg", "application/octet-stream", "text/plain", "application/x-www-form-urlencoded")
 CONTENT_TYPES = (
     *(*FILE_TYPES, "application/json", "application/json; charset=utf-16", "text/html", "multipart/form-data"),

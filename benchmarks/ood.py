@@ -34,7 +34,8 @@ from mnist_lightning.datasets.mnist import MnistUnavailableError
 from mnist_lightning.datasets.ood import OODDataset
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.models import archive
-from mnist_lightning.preprocessing.decode import BadPictureError, Bytes, NoDigitError
+from mnist_lightning.preprocessing.decode import Bytes
+from mnist_lightning.preprocessing.errors import BadPictureError, NoDigitError
 from mnist_lightning.preprocessing.normalize import from_bytes, normalize
 from mnist_lightning.training.ood import FALSE_REJECTION_RATE
 

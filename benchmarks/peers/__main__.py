@@ -30,7 +30,7 @@ from mnist_lightning.loadtest.generators import LoadError
 from mnist_lightning.loadtest.measure import LoadResult
 from mnist_lightning.loadtest.options import conditions, load_parser, load_pictures
 from mnist_lightning.models import archive
-from mnist_lightning.preprocessing.decode import BadPictureError
+from mnist_lightning.preprocessing.errors import BadPictureError
 from mnist_lightning.serving.torchserve import ServerError
 
 

@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mnist_lightning.datasets import sketches
 from mnist_lightning.datasets.sketches import CANVAS_SIDE, DrawFunction
-from mnist_lightning.preprocessing.decode import Bytes, NoDigitError
+from mnist_lightning.preprocessing.decode import Bytes
+from mnist_lightning.preprocessing.errors import NoDigitError
 from mnist_lightning.preprocessing.normalize import Floats, normalize
 
 DIGITS = "0123456789"

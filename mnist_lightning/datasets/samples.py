@@ -10,7 +10,10 @@ from PIL import Image, ImageOps
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.datasets import mnist
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".heic", ".heif", ".avif", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".pbm", ".pgm", ".ppm"),
+}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import logging
 import traceback
 from collections.abc import Mapping
 
-from mnist_lightning.preprocessing.decode import BadPictureError, TooManyPixelsError
+from mnist_lightning.preprocessing.errors import BadPictureError, BusyDecoderError, TooManyPixelsError
 
 ACCEPTED = (
     "accepted: a picture file as the raw body (any Content-Type) or as multipart fields, or "
@@ -77,6 +77,7 @@ HTTP_STATUS: Mapping[type[Exception], int] = {  # 400 for every other type
     TooLargeAnswerError: 413,
     InternalError: 500,
     UnexplainedError: 501,
+    BusyDecoderError: 503,
 }
 
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_lightning.preprocessing.decode import Bytes, NoDigitError
+from mnist_lightning.preprocessing.decode import Bytes
+from mnist_lightning.preprocessing.errors import NoDigitError
 
 Box = tuple[int, int, int, int]  # left, top, width, height
 

@@ -14,20 +14,23 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from mnist_lightning.preprocessing.errors import BadPictureError, NotAPictureError, TooManyPixelsError
+from mnist_lightning.preprocessing.heif import decode_heif, is_heif
+
 Bytes = NDArray[np.uint8]
 Scalar = TypeVar("Scalar", np.uint8, np.uint16, np.float32)
 
 MAX_BYTES = 100_000_000  # of memory for decoding a picture, by its header; more is refused before decoding
 # Memory of Pillow's decoders and of the conversion, at most, by format. JPEG is decoded at a reduced size, and so is
 # MPO, which is Pillow's name for a JPEG with further pictures after the first, as phones write them.
-BYTES_PER_PIXEL = {"JPEG": 2, "MPO": 2, "PNG": 12, "BMP": 10, "GIF": 12, "TIFF": 12, "WEBP": 10}
+BYTES_PER_PIXEL = {"JPEG": 2, "MPO": 2, "PNG": 12, "BMP": 10, "GIF": 12, "TIFF": 12, "WEBP": 10, "PPM": 12}
 PROGRESSIVE_BYTES_PER_PIXEL = 8  # of a JPEG whose coefficients are all kept until its last scan
 REDUCED_PIXELS = 4_000_000  # larger pictures are reduced before their conversion
 WORKING_SIDE = 1024  # longest side of the result; larger pictures are halved until they fit
 MAX_SCANS = 100  # of a progressive JPEG, which usually has ten; each scan passes over all pixels
 DRAFT_SIDE = 360  # a large JPEG is decoded at a reduced size whose shortest side is at least this
-PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF")
-FORMATS = (*PILLOW_FORMATS, "WEBP")
+PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = (*PILLOW_FORMATS, "WEBP", "HEIC", "AVIF")
 TILE_SIDES = (322, 323)  # TIFF's tags TileWidth and TileLength
 REDUCIBLE = ("L", "RGB", "RGBA", "CMYK", "YCbCr")  # modes
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -46,26 +49,10 @@ UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
 }
 
 
-class BadPictureError(ValueError):
-    """The input cannot be read as a picture of a digit."""
-
-
-class NotAPictureError(BadPictureError):
-    """The bytes are not a picture, or a truncated or damaged one."""
-
-
-class TooManyPixelsError(BadPictureError):
-    """Decoding the picture would take more than MAX_BYTES."""
-
-
-class NoDigitError(BadPictureError):
-    """The picture has no ink, or is almost entirely ink."""
-
-
 def decode(content: bytes) -> Bytes:
     """Decode a picture file to (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA uint8, upright, WORKING_SIDE at most.
 
-    Raises NotAPictureError or TooManyPixelsError.
+    Raises NotAPictureError, TooManyPixelsError or BusyDecoderError.
     """
     if not content:
         raise NotAPictureError("the picture is empty (0 bytes)")
@@ -73,6 +60,8 @@ def decode(content: bytes) -> Bytes:
         raise NotAPictureError(f"the JPEG has {scans:,} scans; the limit is {MAX_SCANS}")
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return _decode_webp(content)
+    if is_heif(content):
+        return np.asarray(image_pyramid(decode_heif(content), WORKING_SIDE)[-1])
     if (plain := _decode_plain_png(content)) is not None:
         return plain
     try:

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_lightning.preprocessing.decode import Bytes, NoDigitError, image_pyramid
+from mnist_lightning.preprocessing.decode import Bytes, image_pyramid
+from mnist_lightning.preprocessing.errors import NoDigitError
 
 Floats = NDArray[np.float32]
 Everywhere = NDArray[np.float64] | Bytes  # the paper for OpenCV: a color, or an image of the same size

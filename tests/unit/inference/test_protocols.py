@@ -17,7 +17,7 @@ from PIL import Image
 from mnist_lightning.inference import errors
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.inference.protocols import Request, parse_request
-from mnist_lightning.preprocessing.decode import BadPictureError, NotAPictureError, TooManyPixelsError
+from mnist_lightning.preprocessing.errors import BadPictureError, NotAPictureError, TooManyPixelsError
 from mnist_lightning.preprocessing.normalize import from_bytes
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}

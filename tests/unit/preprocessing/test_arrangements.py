@@ -5,7 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_lightning.preprocessing.decode import BadPictureError, Bytes
+from mnist_lightning.preprocessing.decode import Bytes
+from mnist_lightning.preprocessing.errors import BadPictureError
 from mnist_lightning.preprocessing.normalize import normalize_with_count
 
 SIDES = st.integers(1, 300)
@@ -40,13 +41,13 @@ def canvases(draw: st.DrawFn) -> Bytes:
 
 def check(canvas: Bytes) -> None:
     try:
-        image, digits = normalize_with_count(canvas)
+        result = normalize_with_count(canvas)
     except BadPictureError as error:
         assert str(error)
         return
-    assert image.shape == (28, 28)
-    assert 0 <= image.min() <= image.max() <= 1
-    assert digits >= 1
+    assert result.image.shape == (28, 28)
+    assert 0 <= result.image.min() <= result.image.max() <= 1
+    assert result.digits >= 1
 
 
 @given(canvases())

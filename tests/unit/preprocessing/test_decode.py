@@ -9,14 +9,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from benchmarks.attacks import tiled_tiff
-from mnist_lightning.preprocessing.decode import (
-    FORMATS,
-    WORKING_SIDE,
-    BadPictureError,
-    NotAPictureError,
-    TooManyPixelsError,
-    decode,
-)
+from mnist_lightning.preprocessing.decode import PILLOW_FORMATS, WORKING_SIDE, decode
+from mnist_lightning.preprocessing.errors import BadPictureError, NotAPictureError, TooManyPixelsError
 
 
 def saved(picture: Image.Image, form: str = "PNG", **options: object) -> bytes:
@@ -33,7 +27,7 @@ def page() -> Image.Image:
     return Image.fromarray(array)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF"])
 def test_every_format_gives_the_same_pixels(form: str, page: Image.Image) -> None:
     got = decode(saved(page, form))
     assert got.shape == (60, 80, 3)
@@ -139,7 +133,7 @@ def test_a_file_that_is_not_a_picture(page: Image.Image) -> None:
 
 def test_a_damaged_file_is_decoded_or_rejected(page: Image.Image) -> None:
     rng = np.random.default_rng(0)
-    for form in FORMATS:
+    for form in PILLOW_FORMATS:
         whole = saved(page, form)
         for _ in range(200):
             content = bytearray(whole[: int(rng.integers(1, len(whole) + 1))])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mnist_lightning.preprocessing.decode import NoDigitError
+from mnist_lightning.preprocessing.errors import NoDigitError
 from mnist_lightning.preprocessing.foreground import ForegroundModel, merge_equal_channels
 
 Bytes = NDArray[np.uint8]

@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks import presentations
 from mnist_lightning.datasets import mnist
 from mnist_lightning.inference.tensors import parse_pixels
-from mnist_lightning.preprocessing.decode import BadPictureError, NoDigitError
+from mnist_lightning.preprocessing.errors import BadPictureError, NoDigitError
 from mnist_lightning.preprocessing.normalize import from_bytes, from_image, is_in_mnist_form, normalize
 
 

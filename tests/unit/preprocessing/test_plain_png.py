@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_lightning.preprocessing import decode
-from mnist_lightning.preprocessing.decode import NotAPictureError
+from mnist_lightning.preprocessing.errors import NotAPictureError
 
 COLORS = {"L": 1, "RGB": 3, "RGBA": 4}
 

@@ -1,0 +1,82 @@
+"""A program that decodes a HEIF or AVIF file from stdin. It runs in a process of its own, whose limits end it.
+
+    python heif_decoder.py MAX_PIXELS MAX_SECONDS MAX_BYTES
+
+It prints a line of JSON and the pixels: {"shape": [H, W, C]} or [H, W], upright, at most twice REDUCED_SIDE. If it
+fails, the line is {"unreadable": MESSAGE} or {"too_large": MESSAGE}. It imports nothing of this package, to start fast.
+"""
+
+import io
+import json
+import math
+import signal
+import sys
+from typing import Any
+
+REDUCED_SIDE = 1024  # pixels: a picture at least twice as large is reduced
+
+
+def main() -> int:
+    """Decode stdin to stdout."""
+    max_pixels, max_seconds, max_bytes = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+    limit_process(max_seconds, max_bytes)
+    header: dict[str, object]
+    try:
+        header, pixels = decode(sys.stdin.buffer.read(), max_pixels)
+    except ImportError as error:
+        header, pixels = {"unreadable": f"this installation cannot read HEIC: {error}; install pi-heif"}, b""
+    except MemoryError:
+        header, pixels = {"too_large": "the picture takes too much memory to decode"}, b""
+    except Exception as error:  # no list is complete: decoders stumble over damaged files in many ways
+        message = " ".join(str(error).split())[:200]  # in one line
+        header, pixels = {"unreadable": f"the picture is damaged or cut: {message}"}, b""
+    sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + pixels)
+    return 0
+
+
+def limit_process(max_seconds: float, max_bytes: int) -> None:
+    """End this process when it has used its processor time, and refuse it more memory. Nothing on Windows."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    signal.setitimer(signal.ITIMER_PROF, max_seconds)  # SIGPROF ends a process that does not handle it
+    resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def decode(content: bytes, max_pixels: int) -> tuple[dict[str, object], bytes]:
+    """The header and the pixels of a file."""
+    from PIL import ImageOps
+
+    picture = open_picture(content)
+    if math.prod(picture.size) > max_pixels:
+        width, height = picture.size
+        return {"too_large": f"the picture has {width} × {height} pixels; the limit is {max_pixels:,}"}, b""
+    factor = max(max(picture.size) // REDUCED_SIDE, 1)
+    picture = picture.reduce(factor) if factor > 1 else picture
+    picture = ImageOps.exif_transpose(picture)
+    mode = "RGBA" if "A" in picture.mode or "transparency" in picture.info else "L" if picture.mode == "L" else "RGB"
+    channels = {"L": [], "RGB": [3], "RGBA": [4]}[mode]
+    return {"shape": [picture.height, picture.width, *channels]}, picture.convert(mode).tobytes()
+
+
+def open_picture(content: bytes) -> Any:
+    """A Pillow image, not decoded yet. Raises various errors, and MemoryError."""
+    import PIL.Image
+
+    PIL.Image.MAX_IMAGE_PIXELS = None  # the caller has a limit of its own
+    if b"avif" in content[8:64] or b"avis" in content[8:64]:
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+        return PIL.Image.open(io.BytesIO(content), formats=["AVIF"])
+    import pi_heif  # type: ignore[import-untyped]
+
+    pi_heif.options.DECODE_THREADS = 1
+    pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = pi_heif.options.AUX_IMAGES = False
+    return pi_heif.HeifImageFile(io.BytesIO(content))  # libheif turns it upright, and so does the tag it passes on
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""HEIC and AVIF are decoded in a process of their own, whose limits end it."""
+
+import io
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_lightning.preprocessing import heif
+from mnist_lightning.preprocessing.decode import WORKING_SIDE, decode
+from mnist_lightning.preprocessing.errors import (
+    BadPictureError,
+    BusyDecoderError,
+    NotAPictureError,
+    TooManyPixelsError,
+)
+from tests.support import PROJECT
+
+CORPUS = PROJECT / "tests" / "corpus"  # made by pillow-heif, which has an encoder; the first byte is the fuzzer's
+
+
+@pytest.fixture
+def bar() -> bytes:
+    """A dark bar, upright and left of the middle, on white."""
+    return (CORPUS / "bar.heic").read_bytes()[1:]
+
+
+def avif(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "white").save(file, "AVIF", speed=10)
+    return file.getvalue()
+
+
+def test_heic_is_decoded(bar: bytes) -> None:
+    pixels = decode(bar)
+    assert pixels.shape == (60, 80, 3)
+    assert pixels[10:50, 20:26].mean() < 40
+    assert pixels[:, 40:].mean() > 240
+
+
+def test_heic_is_turned_upright_once() -> None:
+    """Its camera was held upright: the container says so, and so do its EXIF data."""
+    pixels = decode((CORPUS / "turned.heic").read_bytes()[1:])
+    assert pixels.shape == (80, 60, 3)
+    assert pixels[20:26, 10:50].mean() < 40
+    assert pixels[40:].mean() > 240
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_avif_keeps_its_channels(mode: str) -> None:
+    picture = Image.new(mode, (40, 30))
+    file = io.BytesIO()
+    picture.save(file, "AVIF")
+    assert decode(file.getvalue()).shape == (30, 40, *{"L": [], "RGB": [3], "RGBA": [4]}[mode])
+
+
+def test_large_pictures_are_reduced() -> None:
+    assert max(decode(avif(3000, 1000)).shape) <= WORKING_SIDE
+
+
+def test_too_many_pixels_are_refused_before_decoding() -> None:
+    with pytest.raises(TooManyPixelsError, match=r"5001 × 5000 pixels; the limit is 25,000,000"):
+        decode(avif(5001, 5000))
+
+
+def test_a_decoder_without_end_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "endless.py"
+    source = f"import sys; sys.path.insert(0, {str(heif.DECODER.parent)!r}); import heif_decoder"
+    program.write_text(f"{source}; heif_decoder.limit_process(float(sys.argv[2]), int(sys.argv[3]))\nwhile True: pass")
+    monkeypatch.setattr(heif, "DECODER", program)
+    monkeypatch.setattr(heif, "MAX_SECONDS", 0.1)
+    with pytest.raises(TooManyPixelsError, match="too much time"):
+        heif.decode_heif(b"")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not limit the address space")
+def test_a_decoder_gets_no_more_memory_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heif, "MAX_BYTES", 160_000_000)
+    with pytest.raises(BadPictureError, match=r"memory|damaged"):
+        decode(avif(4800, 4800))
+    assert decode(avif(40, 30)).shape == (30, 40, 3)
+
+
+def test_a_batch_begins_no_other_one_after_its_time(bar: bytes) -> None:
+    with heif.limit_batch(0.001):
+        decode(bar)
+        with pytest.raises(BusyDecoderError, match="send this one again"):
+            decode(bar)
+    decode(bar)
+
+
+def test_a_container_that_lies_about_its_size_is_refused(bar: bytes) -> None:
+    place = bar.index(b"ispe") + 8
+    assert struct.unpack_from(">II", bar, place) == (80, 64)  # clipped to 60
+    with pytest.raises(BadPictureError):
+        decode(bar[:place] + struct.pack(">II", 8000, 6400) + bar[place + 8 :])
+
+
+def test_a_damaged_file_is_decoded_or_rejected(bar: bytes) -> None:
+    rng = np.random.default_rng(0)
+    for whole in (bar, (CORPUS / "bar.avif").read_bytes()[1:]):
+        for _ in range(10):
+            content = bytearray(whole[: int(rng.integers(16, len(whole) + 1))])
+            for place in rng.integers(12, len(content), 5):
+                content[place] = int(rng.integers(256))
+            try:
+                assert decode(bytes(content)).dtype == np.uint8
+            except BadPictureError as error:
+                assert str(error)
+                assert "\n" not in str(error)
+
+
+def test_without_the_library_the_error_says_so(bar: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "without.py"
+    program.write_text(f"import sys; sys.modules['pi_heif'] = None\n{heif.DECODER.read_text()}")
+    monkeypatch.setattr(heif, "DECODER", program)
+    with pytest.raises(NotAPictureError, match="install pi-heif"):
+        decode(bar)
