@@ -9,18 +9,18 @@ from unittest.mock import patch
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.common import map_batches
+from mnist_lightning.evaluation.classify import answer_images
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.preprocessing import normalize
 from mnist_lightning.preprocessing.components import DigitComponents
-from mnist_lightning.preprocessing.decode import BadPictureError, Bytes, NoDigitError, decode
-from mnist_lightning.preprocessing.normalize import BOX, SIDE, SUPERSAMPLING, Floats
+from mnist_lightning.preprocessing.decode import Bytes, decode
+from mnist_lightning.preprocessing.errors import BadPictureError, NoDigitError
+from mnist_lightning.preprocessing.normalize import BOX, SIDE, SUPERSAMPLING, NormalizedImage
 
-Normalize = Callable[[Bytes], Floats]
+Normalize = Callable[[Bytes], NormalizedImage]
 
 
 class LabeledFiles(NamedTuple):
@@ -30,11 +30,11 @@ class LabeledFiles(NamedTuple):
     labels: NDArray[np.int64]
 
 
-def _resize_only(array: Bytes) -> Floats:
+def _resize_only(array: Bytes) -> NormalizedImage:
     """The preprocessing of most examples: gray, 28×28, inverted if the border is bright."""
     gray = np.asarray(Image.fromarray(array).convert("L").resize((SIDE, SIDE)), dtype=np.float32) / 255
     border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
-    return np.asarray(1 - gray if np.median(border) > 0.5 else gray, dtype=np.float32)
+    return NormalizedImage(np.asarray(1 - gray if np.median(border) > 0.5 else gray, dtype=np.float32), digits=1)
 
 
 def _scale_without_dilation(ink: Bytes) -> Bytes:
@@ -72,7 +72,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
         "normalize.MAX_STROKE": math.inf,
     },
     "without: thin strokes saved from the reduction": {"normalize._scale": _scale_without_dilation},
-    RESIZE_ONLY: {"normalize.normalize": _resize_only},
+    RESIZE_ONLY: {"normalize.normalize_with_count": _resize_only},
 }
 
 
@@ -82,25 +82,25 @@ def ablation(network: DigitNet, sets: Mapping[str, LabeledFiles]) -> dict[str, d
 
 
 def accuracy(network: DigitNet, files: LabeledFiles, variant: str = EVERYTHING) -> float:
-    """Percentage of files that are classified correctly; a file that preprocessing refuses counts as an error."""
+    """Percentage of files that are read correctly, turned where need be; one that is refused counts as an error."""
     with preprocessing_variant(variant) as normalize_pixels:
-        images = np.stack([_normalize_file(content, normalize_pixels) for content in files.contents])
-    predictions = map_batches(network, torch.from_numpy(images)[:, None]).argmax(1).numpy()
-    is_accepted = images.any(axis=(1, 2))
-    return float(100 * ((predictions == files.labels) & is_accepted).mean())
+        images = [_normalize_file(content, normalize_pixels) for content in files.contents]
+    answers = iter(answer_images(network, [image for image in images if image is not None]))
+    predictions = [-1 if image is None else next(answers)["prediction"] for image in images]
+    return float(100 * (np.array(predictions) == files.labels).mean())
 
 
 @contextlib.contextmanager
 def preprocessing_variant(variant: str) -> Iterator[Normalize]:
-    """Replace parts of the preprocessing inside the block, and yield its function `normalize`."""
+    """Replace parts of the preprocessing inside the block, and yield its `normalize_with_count`."""
     with contextlib.ExitStack() as patches:
         for name, replacement in VARIANTS[variant].items():
             patches.enter_context(patch(f"mnist_lightning.preprocessing.{name}", replacement))
-        yield normalize.normalize
+        yield normalize.normalize_with_count
 
 
-def _normalize_file(content: bytes, normalize_pixels: Normalize) -> Floats:
+def _normalize_file(content: bytes, normalize_pixels: Normalize) -> NormalizedImage | None:
     try:
         return normalize_pixels(decode(content))
     except BadPictureError:
-        return np.zeros((SIDE, SIDE), np.float32)
+        return None

@@ -195,12 +195,17 @@ def turned(digit: Image, rng: Generator) -> bytes:
     return encode(paint(rotate(strokes(digit, 200), rng.uniform(-20, 20))))
 
 
+def turned_far(digit: Image, rng: Generator) -> bytes:
+    """Rotated by 20 to 45 degrees in either direction."""
+    return encode(paint(rotate(strokes(digit, 180), rng.choice([-1, 1]) * rng.uniform(20, 45))))
+
+
 PRESENTATIONS: Mapping[str, Presentation] = {
     presentation.__name__: presentation
     for presentation in (
         *(sketchpad, blackboard, small, large, lost, in_a_corner, edge_to_edge, thick_pen, fine_pen, colored),
         *(transparent, jpeg, specks, low_contrast, lamp, shadow, ruled, squared, framed, turned),
-        *(skewed_squares, underlined, boxed, circled),
+        *(skewed_squares, underlined, boxed, circled, turned_far),
     )
 }
 

@@ -63,7 +63,7 @@ def measure_steps(kind: str, size: int, options: argparse.Namespace) -> dict[str
     predicted = prediction.predict(session, batch, size)
 
     def format_answers() -> list[bytes]:
-        answers = prediction.format_answers(*predicted, network.threshold, normalized)
+        answers = prediction.format_answers(predicted, network.threshold, normalized)
         return [json.dumps(answer).encode() for answer in answers]
 
     message, torchserve_reader = batch_message(bodies), otf_message_handler._retrieve_buffer

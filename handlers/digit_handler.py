@@ -4,11 +4,10 @@ import gc
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from http import HTTPStatus
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,19 @@ from mnist_lightning.inference.errors import (
 )
 from mnist_lightning.inference.loader import MAX_BATCH, Model, load_model
 from mnist_lightning.inference.metrics import MetricsBuffer, worker_name
-from mnist_lightning.inference.prediction import Answer
+from mnist_lightning.inference.prediction import Answer, Reading
 from mnist_lightning.inference.protocols import Request, parse_request
 from mnist_lightning.inference.reload import FileReloader
 from mnist_lightning.inference.timeout import (
     BATCH_SECONDS,
+    HEIF_SECONDS,
     MIN_SECONDS,
     REQUEST_SECONDS,
     CpuBudget,
     install_handler,
 )
-from mnist_lightning.preprocessing.decode import BadPictureError
+from mnist_lightning.preprocessing.errors import BadPictureError
+from mnist_lightning.preprocessing.heif import limit_batch
 
 Item = dict[str, Any]
 Images = NDArray[np.float32]
@@ -62,20 +63,17 @@ class DigitHandler:
         self.reloader.start()
 
     def handle(self, data: list[Item], context: Any) -> list[bytes]:
-        """Answer a batch of requests with as many JSON bodies, in order. All pictures share one inference."""
+        """Answer a batch of requests with as many JSON bodies, in order. All pictures share their inferences."""
         self._switch_model()
         batch = CpuBudget(BATCH_SECONDS)
         limits = [partial(CpuBudget(REQUEST_SECONDS).spend, batch) for _ in data]
-        requests = [self.preprocess(item, context, index, limits[index]) for index, item in enumerate(data)]
-        images = [image for request in requests if isinstance(request, Request) for image in request.images]
-        answers: list[Answer] = []
-        if images:
-            scores = self.inference(np.stack([image.image for image in images]))
-            answers = prediction.format_answers(*scores, self.model.threshold, images)
-        self.metrics.batch(len(data), answers)
-        remaining = iter(answers)
+        with limit_batch(HEIF_SECONDS):
+            requests = [self.preprocess(item, context, index, limits[index]) for index, item in enumerate(data)]
+        images = [request.images if isinstance(request, Request) else [] for request in requests]
+        readings = prediction.read(images, self.inference, self.model.threshold)
+        self.metrics.batch(len(data), [reading.answer for request in readings for reading in request])
         return [
-            self.postprocess(request, remaining, context, index, limits[index])
+            self.postprocess(request, readings[index], context, index, limits[index])
             for index, request in enumerate(requests)
         ]
 
@@ -94,17 +92,17 @@ class DigitHandler:
         return prediction.predict(self.model.session, images, MAX_BATCH)
 
     def postprocess(
-        self, request: Request | Exception, answers: Iterator[Answer], context: Any, index: int, limit: Limit
+        self, request: Request | Exception, readings: Sequence[Reading], context: Any, index: int, limit: Limit
     ) -> bytes:
-        """The body of one response, built from the next of the batch's `answers`; sets its status and Content-Type."""
+        """The body of one response, built from the readings of its pictures; sets its status and Content-Type."""
         context.set_response_content_type(index, "application/json")
         if isinstance(request, Request):
-            own = list(islice(answers, len(request.images)))
+            answers = [reading.answer for reading in readings]
             try:
                 # For each request separately: TorchServe's own handlers look at the first of a batch only.
                 if context.get_request_header(index, "explain") == "True":
-                    own = self.explain([image.image for image in request.images], own, limit)
-                body = json.dumps(request.format(own)).encode()
+                    answers = self.explain([reading.image.image for reading in readings], answers, limit)
+                body = json.dumps(request.format(answers)).encode()
                 if len(body) <= MAX_ANSWER_BYTES:
                     return body
                 raise TooLargeAnswerError(f"the answer has {len(body):,} bytes; the limit is {MAX_ANSWER_BYTES:,}")

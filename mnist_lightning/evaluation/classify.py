@@ -4,17 +4,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from mnist_lightning import client
 from mnist_lightning.inference import prediction
 from mnist_lightning.inference.prediction import Answer
+from mnist_lightning.inference.second_look import Scores
 from mnist_lightning.models.digitnet import DigitNet
-from mnist_lightning.preprocessing.decode import BadPictureError, decode
-from mnist_lightning.preprocessing.normalize import NormalizedImage, normalize_with_count
+from mnist_lightning.preprocessing.decode import decode
+from mnist_lightning.preprocessing.errors import BadPictureError
+from mnist_lightning.preprocessing.normalize import Floats, NormalizedImage, normalize_with_count
 
 THREADS = 8
+BATCH = 512  # images that the network receives at a time
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def network_classifier(network: DigitNet) -> Classifier:
     def classify(pictures: Sequence[bytes]) -> list[Outcome]:
         with ThreadPoolExecutor(THREADS) as pool:
             normalized = list(pool.map(_normalize, pictures))
-        answers = iter(_predict(network, [image for image in normalized if isinstance(image, NormalizedImage)]))
+        answers = iter(answer_images(network, [image for image in normalized if isinstance(image, NormalizedImage)]))
         return [next(answers) if isinstance(image, NormalizedImage) else image for image in normalized]
 
     return classify
@@ -65,10 +67,15 @@ def _normalize(picture: bytes) -> NormalizedImage | Unanswered:
         return Unanswered(str(error))
 
 
-def _predict(network: DigitNet, images: Sequence[NormalizedImage]) -> list[Answer]:
-    if not images:
-        return []
-    batch = torch.from_numpy(np.stack([image.image for image in images])).unsqueeze(1)  # (B, 1, 28, 28)
-    with torch.inference_mode():
-        probabilities, is_digit = network.predict_probabilities(batch)
-    return prediction.format_answers(probabilities.numpy(), is_digit.numpy(), network.threshold, images)
+def answer_images(network: DigitNet, images: Sequence[NormalizedImage]) -> list[Answer]:
+    """The server's answers to images that are preprocessed already."""
+
+    def predict(batch: Floats) -> Scores:
+        with torch.inference_mode():
+            parts = [
+                network.predict_probabilities(part) for part in torch.split(torch.from_numpy(batch)[:, None], BATCH)
+            ]
+        return torch.cat([part[0] for part in parts]).numpy(), torch.cat([part[1] for part in parts]).numpy()
+
+    requests = prediction.read([[image] for image in images], predict, network.threshold)
+    return [reading.answer for (reading,) in requests]

@@ -1,6 +1,6 @@
 """Parse requests in every supported form into pictures, and format answers in the form of the request.
 
-    a picture file               -> {"prediction", "confidence", "probabilities", "is_digit"}, maybe a "note"
+    a picture file               -> {"prediction", "confidence", "probabilities", "is_digit"}, maybe "rotation", "note"
     multipart, a picture a field -> the same, or a list of them in the order of the fields
     {"image": PICTURE}           -> the same
     {"instances": [PICTURE, …]}  -> {"predictions": [the same, …]}          KServe's V1 protocol
@@ -32,7 +32,8 @@ from mnist_lightning.inference.errors import (
 from mnist_lightning.inference.forms import MULTIPART, parse_form
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.inference.tensors import format_tensor, json_type, parse_pixels, parse_tensor
-from mnist_lightning.preprocessing.decode import BadPictureError, NotAPictureError, decode
+from mnist_lightning.preprocessing.decode import decode
+from mnist_lightning.preprocessing.errors import BadPictureError, NotAPictureError
 from mnist_lightning.preprocessing.normalize import NormalizedImage, normalize_with_count
 
 MODEL = "mnist"
@@ -43,6 +44,7 @@ FORM_ENCODED = "application/x-www-form-urlencoded"
 FORM_TYPE = "mnist-form-type"  # the Content-Type of a form that frontend/HttpRequestHandler.java passes on unparsed
 WRAPPERS = ("b64", "image_bytes", "image", "data")
 JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{\[]")  # no picture file starts like this
+MISSING = {"rotation": 0, "note": ""}  # values in a tensor for pictures whose answers lack these fields
 Formatter = Callable[[Sequence[Answer]], object]
 
 
@@ -149,8 +151,8 @@ def _parse_v2(body: dict[str, Any]) -> Request:
 
 def _format_v2(request_id: str | None, answers: Sequence[Answer]) -> object:
     """The answers as tensors, with the request's id."""
-    names = {name: None for answer in answers for name in answer}  # not every answer has a note
-    outputs = [format_tensor(name, [answer.get(name, "") for answer in answers]) for name in names]
+    names = {name: None for answer in answers for name in answer}
+    outputs = [format_tensor(name, [answer.get(name, MISSING.get(name)) for answer in answers]) for name in names]
     return {"model_name": MODEL, **({} if request_id is None else {"id": request_id}), "outputs": outputs}
 
 

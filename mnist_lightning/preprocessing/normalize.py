@@ -15,13 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_lightning.preprocessing.components import WEAK, DigitComponents
-from mnist_lightning.preprocessing.decode import (
-    Bytes,
-    NoDigitError,
-    decode,
-    image_pyramid,
-    pixels_of_image,
-)
+from mnist_lightning.preprocessing.decode import Bytes, decode, image_pyramid, pixels_of_image
+from mnist_lightning.preprocessing.errors import NoDigitError
 from mnist_lightning.preprocessing.foreground import NO_INK, ForegroundModel, flatten_alpha, merge_equal_channels
 from mnist_lightning.preprocessing.segment import find_ink
 
@@ -41,6 +36,8 @@ class NormalizedImage(NamedTuple):
 
     image: Floats  # (28, 28) floats in [0, 1], white ink on black
     digits: int  # count of digits side by side; the image shows all of them
+    strokes: Bytes | None = None  # their ink at SUPERSAMPLING times MNIST's resolution; None if it was in place already
+    rotation: int = 0  # degrees, clockwise, by which the digit is turned in the picture that was sent
 
 
 def from_bytes(content: bytes) -> Floats:
@@ -77,7 +74,21 @@ def normalize_with_count(array: Bytes) -> NormalizedImage:
 
 
 def _to_mnist_form(crop: Bytes, found: DigitComponents) -> NormalizedImage:
-    return NormalizedImage(_center(_adjust_stroke_width(_scale(crop))), found.digits)
+    strokes = _scale(crop)
+    return NormalizedImage(_center(_adjust_stroke_width(strokes)), found.digits, strokes)
+
+
+def turn(image: NormalizedImage, rotation: int) -> NormalizedImage:
+    """Turn a picture upright whose digit is turned by `rotation` degrees, clockwise; nothing without `strokes`."""
+    if image.strokes is None or not rotation:
+        return image
+    height, width = image.strokes.shape
+    side = math.ceil(math.hypot(height, width))
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), rotation, 1)  # counterclockwise
+    matrix[:, 2] += (side - width) / 2, (side - height) / 2
+    upright = _trim(np.asarray(cv2.warpAffine(image.strokes, matrix, (side, side)), dtype=np.uint8))
+    strokes = _resize(upright, BOX * SUPERSAMPLING / max(upright.shape), cv2.INTER_LINEAR)
+    return NormalizedImage(_center(_adjust_stroke_width(strokes)), image.digits, strokes, rotation)
 
 
 def _stretch_contrast(array: Bytes) -> Floats:

@@ -25,7 +25,7 @@ from handlers.digit_handler import DigitHandler
 from mnist_lightning.datasets import mnist
 from mnist_lightning.inference import protocols
 from mnist_lightning.models import digitnet
-from mnist_lightning.preprocessing.decode import BadPictureError
+from mnist_lightning.preprocessing.errors import BadPictureError
 
 Item = dict[str, Any]
 

@@ -38,7 +38,7 @@ def rng() -> np.random.Generator:
 
 def normalize_all(variant: str, pictures: Sequence[Bytes]) -> list[Bytes]:
     with preprocessing_variant(variant) as normalize:
-        return [(255 * normalize(picture)).astype(np.uint8) for picture in pictures]
+        return [(255 * normalize(picture).image).astype(np.uint8) for picture in pictures]
 
 
 @pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant != EVERYTHING])
