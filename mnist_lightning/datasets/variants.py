@@ -9,19 +9,25 @@ import torch.nn.functional as F
 from mnist_lightning.datasets.raster import SIDE, Images, Step, center_of_mass, draw_segments, pick, uniform
 
 DIGITS_PER_BATCH = 2
+IN_EVERY_BATCH = (1,)  # its share is more than a selection of batches could have
 
 
 def add_regional_variants(images: Images, labels: torch.Tensor, amount: float = 1.0) -> Images:
     """Draw regional variants onto random images of their digits; `amount` in [0, 1] scales each variant's share.
 
-    The changed digits are rescaled and centered as MNIST's are. A batch meets the variants of DIGITS_PER_BATCH digits,
-    drawn anew for each, because every kind of stroke costs time, even on a few images.
+    The changed digits are rescaled and centered as MNIST's are. Besides the 1, a batch meets the variants of
+    DIGITS_PER_BATCH digits, drawn anew for each, because every kind of stroke costs time, even on a few images.
     """
     if not amount:
         return images
-    kinds = pick(list(REGIONAL_VARIANTS.items()), DIGITS_PER_BATCH)
-    scale = amount * len(REGIONAL_VARIANTS) / len(kinds)
-    chosen = [_choose(labels == digit, scale * share) for digit, (_, share) in kinds]
+    others = [digit for digit in REGIONAL_VARIANTS if digit not in IN_EVERY_BATCH]
+    digits = [*IN_EVERY_BATCH, *pick(others, DIGITS_PER_BATCH)]
+    scales = [1.0] * len(IN_EVERY_BATCH) + [len(others) / DIGITS_PER_BATCH] * DIGITS_PER_BATCH
+    kinds = [(digit, REGIONAL_VARIANTS[digit]) for digit in digits]
+    chosen = [
+        _choose(labels == digit, amount * scale * share)
+        for (digit, (_, share)), scale in zip(kinds, scales, strict=True)
+    ]
     places = torch.cat(chosen)
     if not len(places):
         return images
@@ -73,24 +79,24 @@ def _slash(zeros: Images) -> Images:
 
 
 def _flag_and_foot(ones: Images) -> Images:
-    """A stroke down to the left from the top of the 1, in 80 %, and a level one under it, in 50 % of the images."""
+    """An up-stroke to the top of the 1, straight or curved, in 90 %, and a level foot, in 25 % of the images."""
     count = len(ones)
-    inked = (ones.amax(3)[:, 0] > 0.5).float()  # (B, 28), by row
-    top, bottom = inked.argmax(1), SIDE - 1 - inked.flip(1).argmax(1)
-    index = torch.arange(count, device=ones.device)
-    head = torch.stack([ones[index, 0, top].argmax(1), top], dim=1).float()
-    foot = torch.stack([ones[index, 0, bottom].argmax(1), bottom], dim=1).float()
-    angle, length = uniform(count, 25, 75, ones) * math.pi / 180, uniform(count, 4, 13, ones)
+    head, foot = extreme_ink(ones, 0, -1), extreme_ink(ones, 0, 1)
+    height = (foot - head)[:, 1].clamp(min=8)
+    angle, length = uniform(count, 18, 72, ones) * math.pi / 180, uniform(count, 0.25, 0.72, ones) * height
     fall = torch.stack([-angle.cos(), angle.sin()], dim=1) * length[:, None]
     left = torch.stack([uniform(count, 2, 8, ones), torch.zeros(count, device=ones.device)], dim=1)
     right = torch.stack([uniform(count, 2, 8, ones), uniform(count, -1.5, 1.5, ones)], dim=1)
     width, draws = uniform(count, 1.2, 2.8, ones), torch.rand(2, count, 1, 1, 1, device=ones.device)
-    flag = draw_segments(head, head + fall, width) * (draws[0] < 0.8)
-    return torch.maximum(flag, draw_segments(foot - left, foot + right, width) * (draws[1] < 0.5))
+    flag = draw_bent(head, head + fall, uniform(count, -0.15, 0.15, ones), width) * (draws[0] < 0.9)
+    return torch.maximum(flag, draw_segments(foot - left, foot + right, width) * (draws[1] < 0.25))
 
 
 def _closing_stroke(fours: Images) -> Images:
-    """A stroke between the two arms of the 4, which closes its open top."""
+    """A stroke between the two arms of the 4, which closes its open top.
+
+    Where the bar ends at the stem, the result looks like a 9 with corners; people write such fours.
+    """
     count = len(fours)
     middle = center_of_mass(fours)[:, 0].long()
     columns = torch.arange(SIDE, device=fours.device)
@@ -102,22 +108,64 @@ def _closing_stroke(fours: Images) -> Images:
     return draw_segments(tops[0], tops[1], uniform(count, 1.2, 2.8, fours))
 
 
-def _crossbar(sevens: Images) -> Images:
-    """A short level stroke through the stem of the 7."""
+def _bar_and_serif(sevens: Images) -> Images:
+    """A short level stroke through the stem of the 7, in 70 %, and one down from its top's left end, in 40 %."""
     count = len(sevens)
-    row = uniform(count, 12, 16, sevens)
+    row = uniform(count, 14, 17.5, sevens)
     weights = sevens[torch.arange(count, device=sevens.device), 0, row.long()] + 1e-3
     middle = (weights * torch.arange(SIDE, device=sevens.device)).sum(1) / weights.sum(1)
-    half, rise = uniform(count, 3, 6, sevens), uniform(count, -1.5, 1.5, sevens)
-    start = torch.stack([middle - half, row + rise], dim=1)
-    end = torch.stack([middle + half, row - rise], dim=1)
-    return draw_segments(start, end, uniform(count, 1.2, 2.8, sevens))
+    rise = uniform(count, -1, 1, sevens)
+    start = torch.stack([middle - uniform(count, 2, 4, sevens), row + rise], dim=1)
+    end = torch.stack([middle + uniform(count, 2.5, 5.5, sevens), row - rise], dim=1)
+    width, draws = uniform(count, 1.2, 2.8, sevens), torch.rand(2, count, 1, 1, 1, device=sevens.device)
+    bar = draw_segments(start, end, width) * (draws[0] < 0.7)
+    corner, angle = extreme_ink(sevens, -1, -0.6), uniform(count, 60, 120, sevens) * math.pi / 180
+    fall = torch.stack([angle.cos(), angle.sin()], dim=1) * uniform(count, 1.5, 3, sevens)[:, None]
+    return torch.maximum(bar, draw_segments(corner, corner + fall, width) * (draws[1] < 0.4))
+
+
+def _hook(nines: Images) -> Images:
+    """The leg of the 9 bent to the left."""
+    count = len(nines)
+    foot, angle = extreme_ink(nines, 0, 1), uniform(count, -20, 40, nines) * math.pi / 180
+    sweep = torch.stack([-angle.cos(), -angle.sin()], dim=1) * uniform(count, 4, 9, nines)[:, None]
+    return draw_bent(foot, foot + sweep, uniform(count, -0.3, 0, nines), uniform(count, 1.2, 2.8, nines))
+
+
+def _loop(twos: Images) -> Images:
+    """A loop in the lower left corner of the 2."""
+    count = len(twos)
+    corner, radius = extreme_ink(twos, -1, 1), uniform(count, 1.2, 2.8, twos)
+    middle = corner + torch.stack([0.6 * radius, -0.6 * radius], dim=1)
+    axis = torch.arange(SIDE, device=twos.device, dtype=torch.float32)
+    points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
+    stretched = (points - middle[:, None, None]) * torch.tensor([0.8, 1.0], device=twos.device)
+    distance = (torch.linalg.vector_norm(stretched, dim=-1) - radius[:, None, None]).abs()
+    loops: Images = (uniform(count, 1.2, 2.4, twos)[:, None, None] / 2 + 0.5 - distance).clamp(0, 1)[:, None]
+    return loops
+
+
+def extreme_ink(images: Images, right: float, down: float) -> torch.Tensor:
+    """The inked pixel that lies farthest in a direction, (B, 2) as x, y."""
+    axis = torch.arange(SIDE, device=images.device, dtype=torch.float32)
+    score = right * axis[None, :] + down * axis[:, None]
+    place = torch.where(images[:, 0] > 0.5, score, -1e4).flatten(1).argmax(1)
+    return torch.stack([place % SIDE, place // SIDE], dim=1).float()
+
+
+def draw_bent(start: torch.Tensor, end: torch.Tensor, bend: torch.Tensor, width: torch.Tensor) -> Images:
+    """Strokes of two straight parts, whose middle lies `bend` (B,) of the length beside the straight way."""
+    along = end - start
+    middle = start + along / 2 + bend[:, None] * torch.stack([-along[:, 1], along[:, 0]], dim=1)
+    return torch.maximum(draw_segments(start, middle, width), draw_segments(middle, end, width))
 
 
 # By digit: the strokes to add, and their share of the digit's images.
 REGIONAL_VARIANTS: Mapping[int, tuple[Step, float]] = {
     0: (_slash, 0.3),
-    1: (_flag_and_foot, 0.4),
+    1: (_flag_and_foot, 0.6),
+    2: (_loop, 0.15),
     4: (_closing_stroke, 0.3),
-    7: (_crossbar, 0.2),
+    7: (_bar_and_serif, 0.3),
+    9: (_hook, 0.2),
 }

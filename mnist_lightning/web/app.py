@@ -10,6 +10,7 @@ import hashlib
 import html
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,17 +19,19 @@ from urllib.parse import urlsplit
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from mnist_lightning import client
 from mnist_lightning.inference.errors import ACCEPTED, http_status
-from mnist_lightning.preprocessing.decode import BadPictureError
-from mnist_lightning.preprocessing.normalize import from_bytes
+from mnist_lightning.preprocessing.decode import decode
+from mnist_lightning.preprocessing.errors import BadPictureError
+from mnist_lightning.preprocessing.normalize import normalize_with_count, turn
 from mnist_lightning.web import feedback
 from mnist_lightning.web.feedback import Quota, QuotaError
 
 PAGE = Path(__file__).with_name("index.html")
+EXAMPLES = Path(__file__).with_name("examples")  # pictures, DIGIT-KIND.jpg; made by benchmarks.examples
 MAX_BYTES = 10_485_760  # of a picture, as max_request_size in config.properties
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORWARDED_STATUSES = (400, 413, 415, 501, 504)  # of the model server, where they describe the page's request too
@@ -88,7 +91,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.exception_handler(BadPictureError)(_bad_picture)
     app.exception_handler(RequestValidationError)(_bad_label)
     app.exception_handler(StarletteHTTPException)(_http_error)
-    text, headers = _load_page(settings.feedback)
+    examples = sorted(path.name for path in EXAMPLES.glob("*.jpg"))
+    text, headers = _load_page(settings.feedback, examples)
 
     @app.get("/")
     def page() -> HTMLResponse:
@@ -97,7 +101,14 @@ def create_app(settings: Settings) -> FastAPI:
     @app.post("/read")
     def read(picture: Picture) -> dict[str, Any]:
         answer = settings.ask(picture)  # first: the model server limits the time that a picture may take
-        return {"answer": answer, "seen": (255 * from_bytes(picture)).round().astype(int).tolist()}
+        image = turn(normalize_with_count(decode(picture)), answer.get("rotation", 0)).image
+        return {"answer": answer, "seen": (255 * image).round().astype(int).tolist()}
+
+    @app.get("/examples/{name}")
+    def example(name: str) -> Response:
+        if name not in examples:
+            raise HTTPException(404, "there is no such example")
+        return FileResponse(EXAMPLES / name, headers=headers)
 
     @app.post("/explain")
     def explain(picture: Picture) -> dict[str, Any]:
@@ -116,12 +127,13 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _load_page(folder: Path) -> tuple[str, dict[str, str]]:
+def _load_page(folder: Path, examples: Sequence[str]) -> tuple[str, dict[str, str]]:
     """Return the page and headers that allow only its inline script and style, and requests to this server."""
     text = PAGE.read_text(encoding="utf-8").replace("{folder}", html.escape(str(folder)))
+    text = text.replace("{examples}", "\n".join(map(_example_button, examples)))
     script, style = (_csp_hashes(tag, text) for tag in ("script", "style"))
     policy = (
-        f"default-src 'none'; script-src {script}; style-src {style}; img-src data:; "
+        f"default-src 'none'; script-src {script}; style-src {style}; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     )
@@ -133,6 +145,12 @@ def _load_page(folder: Path) -> tuple[str, dict[str, str]]:
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
+
+
+def _example_button(name: str) -> str:
+    digit, kind = Path(name).stem.split("-", 1)
+    image = f'<img src="examples/{name}" alt="Example: {digit}, {kind}" width="44" height="44">'
+    return f'<button type="button" title="{kind}">{image}</button>'
 
 
 def _csp_hashes(tag: str, text: str) -> str:

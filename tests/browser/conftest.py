@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from benchmarks.browser import find_chromium, launch_browser, page_server
 from mnist_lightning.serving.torchserve import Server
@@ -31,21 +31,21 @@ class Visit:
     def watch(self) -> None:
         self.page.on("console", lambda message: self.console.append(message.text))
         self.page.on("pageerror", lambda error: self.console.append(str(error)))
-        self.page.on("request", lambda request: self.count(1, request.url))
-        self.page.on("requestfinished", lambda request: self.count(-1, request.url))
-        self.page.on("requestfailed", lambda request: self.count(-1, request.url))
+        self.page.on("request", lambda request: self.count(1, request))
+        self.page.on("requestfinished", lambda request: self.count(-1, request))
+        self.page.on("requestfailed", lambda request: self.count(-1, request))
 
-    def count(self, change: int, url: str) -> None:
-        if url.startswith("data:"):
+    def count(self, change: int, request: Request) -> None:
+        if request.url.startswith("data:"):
             return  # no request to a server
-        self.hosts.add(urlsplit(url).hostname)
-        self.open_requests += change
+        self.hosts.add(urlsplit(request.url).hostname)
+        self.open_requests += change * (request.method == "POST")  # the page and its examples come by GET
         self.max_open_requests = max(self.max_open_requests, self.open_requests)
 
 
 @contextlib.contextmanager
 def visiting(browser: Browser, url: str, folder: Path) -> Iterator[Visit]:
-    """Open the page, and finally check that it logged nothing and sent one request at a time to its own server."""
+    """Open the page, and finally check that it logged nothing and sent one picture at a time to its own server."""
     context = browser.new_context(viewport={"width": 1200, "height": 1000})
     visit = Visit(context.new_page(), folder)
     visit.page.set_default_timeout(TIMEOUT_MS)

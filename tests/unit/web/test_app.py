@@ -1,5 +1,6 @@
 """The page's server with a stub of the model server: which requests it accepts, and its error answers."""
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +9,13 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from benchmarks.examples import EXAMPLE_PICTURES
 from mnist_lightning.common.paths import resource
-from mnist_lightning.preprocessing.normalize import from_bytes
+from mnist_lightning.preprocessing.decode import decode
+from mnist_lightning.preprocessing.normalize import from_bytes, normalize_with_count, turn
 from mnist_lightning.serving.torchserve import free_port
 from mnist_lightning.web import feedback
-from mnist_lightning.web.app import MAX_BYTES
+from mnist_lightning.web.app import EXAMPLES, MAX_BYTES
 from mnist_lightning.web.feedback import Quota
 from tests.disks import file_size_limit
 from tests.pages import running_page, stub_model_server
@@ -163,3 +166,30 @@ def test_full_disk_is_507(tmp_path: Path) -> None:
     with running_page("http://127.0.0.1:1", tmp_path) as page, file_size_limit(10):
         check_error(page, "feedback/7", DIGIT, 507, f"{tmp_path} cannot be written: No space left on device")
     assert {path.name for path in tmp_path.iterdir()} <= {feedback.LABELS_FILE, feedback.LOCK_FILE}
+
+
+def test_the_examples_are_pictures_of_their_digits(page: str) -> None:
+    text = requests.get(page, timeout=10).text
+    names = re.findall(r'<img src="examples/([^"]+)"', text)
+    assert len(names) == len(EXAMPLE_PICTURES)
+    assert {name[0] for name in names} == set("0123456789")
+    for name in names:
+        response = requests.get(f"{page}examples/{name}", timeout=10)
+        assert response.headers["Content-Type"] == "image/jpeg"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert normalize_with_count(decode(response.content)).digits == 1
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "..%2Findex.html", "%2e%2e/app.py"])
+def test_no_other_file_is_sent(page: str, name: str) -> None:
+    assert requests.get(f"{page}examples/{name}", timeout=10).status_code == 404
+
+
+def test_a_turned_digit_is_shown_as_the_network_received_it(folder: Path) -> None:
+    picture = (EXAMPLES / "9-turned.jpg").read_bytes()
+    answer = {**ANSWER, "rotation": 30}
+    with stub_model_server(lambda: (200, answer)) as url, running_page(url, folder) as page_url:
+        _, body = post(page_url, "read", picture)
+    upright = turn(normalize_with_count(decode(picture)), 30).image
+    assert body["seen"] == (255 * upright).round().astype(int).tolist()
+    assert body["seen"] != (255 * from_bytes(picture)).round().astype(int).tolist()
