@@ -28,7 +28,7 @@ from mnist_lightning.datasets.variants import add_regional_variants
 AFFINE_BOUNDS = {"degrees": 10.0, "stretch": 0.1, "slant": 0.15, "pixels": 1.6}
 ELASTIC_SIGMA = 0.7  # pixels, of each control point's displacement
 CONTROL_POINTS = 5  # along each side, of the displacement field
-KINDS_PER_BATCH = 4  # of corruption
+KINDS_PER_BATCH = 6  # of corruption
 STRENGTH_LIMITS = {"regional_variants": 1.0, "stroke_width": 0.5, "affine": 2.0, "corruption": 1.0}
 
 
@@ -42,12 +42,19 @@ class Augmentation:
     """Fraction of the images with wider strokes, and as many with thinner ones, in [0, 0.5]."""
     affine: float = 1.0
     """Rotation, scaling, shear, shift and elastic deformation: fraction of the usual bounds, in [0, 2]."""
-    corruption: float = 0.2
+    corruption: float = 0.3
     """Fraction of the images corrupted by noise, blur, lines and the like, in [0, 1]."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             check_between(f"augmentation.{field.name}", getattr(self, field.name), STRENGTH_LIMITS[field.name])
+
+    def for_finetuning(self) -> "Augmentation":
+        """A milder augmentation for the end of a training, closer to the images that the network is evaluated on.
+
+        The variants stay: without them at the end, the network forgets half of what it learned of them.
+        """
+        return Augmentation(self.regional_variants, 0, self.affine / 2, self.corruption / 2)
 
     def __call__(self, images: Images, labels: torch.Tensor) -> Images:
         """Augment a batch; the labels (B,) determine which regional variants a digit has."""
@@ -73,7 +80,7 @@ def deform(images: Images, amount: float = 1.0) -> Images:
     return F.grid_sample(images, grid.permute(0, 2, 3, 1), align_corners=False)
 
 
-def corrupt(images: Images, share: float = 0.2) -> Images:
+def corrupt(images: Images, share: float = 0.3) -> Images:
     """Corrupt a random `share` of the images, each by one of CORRUPTIONS.
 
     A batch meets KINDS_PER_BATCH kinds, drawn anew for each: every kind costs time, even on a few images.

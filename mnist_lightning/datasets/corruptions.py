@@ -143,5 +143,5 @@ def _opposite_ends(images: Images) -> tuple[torch.Tensor, torch.Tensor]:
 CORRUPTIONS: Sequence[Step] = (
     *(_shot_noise, _salt_and_pepper, _motion_blur, _glass_blur, _fog, _low_contrast),
     *(_inverted_bands, _spatter, _dotted_line, _zigzag, _outline, _strong_affine),
-    *(_glass_blur, _zigzag, _outline),  # the hardest ones are twice as frequent
+    *(_glass_blur, _glass_blur, _inverted_bands, _zigzag, _outline),  # the hardest ones are more frequent
 )

@@ -20,7 +20,7 @@ class MnistDataModule(L.LightningDataModule):
         batch_size: training images in a step, of all processes together.
         seed: determines the order of the training images.
         augment: augmentation of the training batches.
-        finetune_fraction: fraction of the epochs, the last ones, with only half of the affine augmentation, in [0, 1).
+        finetune_fraction: fraction of the epochs, the last ones, with milder augmentation, in [0, 1).
         rank: number of this process, from 0.
         world_size: number of the processes that train together; each takes its share of every batch.
     """
@@ -40,7 +40,7 @@ class MnistDataModule(L.LightningDataModule):
         self.splits, self.rank, self.world_size = splits, rank, world_size
         self.sampler = ShuffledBatchSampler(len(splits.training[1]), batch_size, seed, rank, world_size)
         self.augment, self.finetune_fraction = augment or Augmentation(), finetune_fraction
-        self.finetune_augment = Augmentation(0, 0, self.augment.affine / 2, 0)
+        self.finetune_augment = self.augment.for_finetuning()
 
     def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
         """This process's share of the shuffled training batches; the last batch is dropped unless it is full."""

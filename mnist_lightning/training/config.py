@@ -36,7 +36,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Augmentation of the training images."""
     finetune_fraction: float = 0.0
-    """Fraction of the epochs, the last ones, with only half of the affine augmentation, in [0, 1)."""
+    """Fraction of the epochs, the last ones, with milder augmentation, in [0, 1)."""
     widths: list[PositiveInt] = field(default_factory=lambda: list(WIDTHS))
     """Channels after each of the network's convolutions, two or more."""
     pooled: bool = False

@@ -102,23 +102,23 @@ def test_subsets_are_random_at_every_place() -> None:
 def test_the_share_of_corrupted_images_does_not_depend_on_the_batch_size(size: int, batch: Batch) -> None:
     rounds = 4096 // size
     count = sum(int(changed(corrupt(batch[0][:size]), batch[0][:size]).sum()) for _ in range(rounds))
-    assert count / (rounds * size) == pytest.approx(0.2, abs=0.03)
+    assert count / (rounds * size) == pytest.approx(0.3, abs=0.03)
 
 
 @pytest.mark.parametrize("size", [37, 4, 1])
 def test_every_corruption_occurs_in_small_batches(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = torch.zeros(15)
+    counts = torch.zeros(20)
 
     def count(images: torch.Tensor, kind: int) -> torch.Tensor:
         counts[kind] += len(images)
         return images
 
-    counting = [functools.partial(count, kind=kind) for kind in range(15)]
+    counting = [functools.partial(count, kind=kind) for kind in range(20)]
     monkeypatch.setattr(augment_module, "CORRUPTIONS", counting)
     for _ in range(3000 // size):
         corrupt(torch.zeros(size, 1, 28, 28))
     shares = counts / counts.sum()
-    torch.testing.assert_close(shares, torch.full((15,), 1 / 15), atol=0.03, rtol=0)
+    torch.testing.assert_close(shares, torch.full((20,), 1 / 20), atol=0.03, rtol=0)
 
 
 def test_corruption_is_independent_of_stroke_width(batch: Batch) -> None:
@@ -145,12 +145,12 @@ def test_stroke_widths_change_both_ways_by_their_share(batch: Batch) -> None:
 def test_regional_variants_change_random_images_of_their_digits_only(batch: Batch) -> None:
     images, labels = batch
     often = torch.zeros(256)
-    for _ in range(100):
+    for _ in range(300):
         often += changed(add_regional_variants(images, labels), images)
     assert set(labels[often > 0].tolist()) == set(REGIONAL_VARIANTS)
     for digit, (_, share) in REGIONAL_VARIANTS.items():
-        frequencies = often[labels == digit] / 100
-        assert frequencies.mean().item() == pytest.approx(share, abs=0.05)
+        frequencies = often[labels == digit] / 300
+        assert frequencies.mean().item() == pytest.approx(share, abs=0.08)
         assert frequencies.max() < share + 0.25  # no image is chosen every time
         assert frequencies.min() > share - 0.25
 

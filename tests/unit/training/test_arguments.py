@@ -76,7 +76,7 @@ def test_flags_override_the_file() -> None:
     assert (recipe.epochs, recipe.only, recipe.widths, recipe.comparison, recipe.limit) == (
         *(2, "SGD", [8, 16], "2024", None),
     )
-    assert (recipe.augmentation.affine, recipe.augmentation.corruption) == (0.5, 0.2)
+    assert (recipe.augmentation.affine, recipe.augmentation.corruption) == (0.5, 0.3)
     assert recipe.optimizers["Adam"].keywords["lr"] == 0.002  # type: ignore[attr-defined]
     assert recipe.optimizers["SGD"].keywords["nesterov"] is True  # type: ignore[attr-defined]
     assert "lr: 0.002" in request.recipe_yaml

@@ -58,7 +58,7 @@ def test_the_recorded_text_gives_the_same_recipe() -> None:
     assert Recipe.from_yaml(text).seed == 3
     assert to_yaml(recipe_yaml.parse(text)) == text
     assert recipe_yaml.parse(text)["augmentation"] == {
-        **{"regional_variants": 1.0, "stroke_width": 0.3, "affine": 0.5, "corruption": 0.2}
+        **{"regional_variants": 1.0, "stroke_width": 0.3, "affine": 0.5, "corruption": 0.3}
     }
 
 
