@@ -28,6 +28,7 @@ MIN_CROP = 2 * BOX * SUPERSAMPLING  # longest side of a digit's crop, in pixels,
 MIN_STROKE, MAX_STROKE = 1.9, 3.6  # MNIST's pixels: the 20th and 95th percentile of its training digits
 SOFT_EDGE = np.ones((3, 3), np.uint8)  # dilates a mask of strokes by their soft edge
 DETECTION_SIDE = 256  # largest longest side at which the digit is searched for
+MIN_SEGMENTED = 32  # longest side, in pixels, of a digit that the segmenter need not look at more closely
 MIN_PAPER_SIDE = 64  # longest side, in pixels, of a picture that shows more than a digit's strokes
 
 
@@ -67,15 +68,36 @@ def normalize_with_count(array: Bytes) -> NormalizedImage:
         return NormalizedImage(_stretch_contrast(array), found.digits)
     if max(array.shape[:2]) >= MIN_PAPER_SIDE and (not found.is_plain or model.is_uneven):
         with contextlib.suppress(NoDigitError):  # then the picture is read as it is
-            alone = find_ink(levels)
-            digit = DigitComponents.find(alone)
-            return _to_mnist_form(_cut(alone, digit), digit)
+            return _to_mnist_form(*_find_on_paper(levels))
     return _to_mnist_form(_crop(levels, model, ink, found), found)
 
 
 def _to_mnist_form(crop: Bytes, found: DigitComponents) -> NormalizedImage:
     strokes = _scale(crop)
     return NormalizedImage(_center(_adjust_stroke_width(strokes)), found.digits, strokes)
+
+
+def _find_on_paper(levels: Sequence[Bytes]) -> tuple[Bytes, DigitComponents]:
+    """The crop of the digit that the segmenter finds, and its components. Raises NoDigitError.
+
+    A digit that is small in the picture is looked for once more, in the part of the picture around it.
+    """
+    ink = find_ink(levels)
+    found = DigitComponents.find(ink)
+    longest = max(found.box[2:])
+    if longest < MIN_SEGMENTED and max(levels[0].shape[:2]) > max(ink.shape):
+        part = _around(levels[0], found.box, levels[0].shape[0] / ink.shape[0])
+        ink = find_ink(image_pyramid(part, DETECTION_SIDE))
+        found = DigitComponents.find(ink)
+    return _cut(ink, found), found
+
+
+def _around(array: Bytes, box: Sequence[int], scale: float) -> Bytes:
+    """The part of a picture around a box; the box is in pixels of a picture `scale` times smaller."""
+    left, top, width, height = (length * scale for length in box)
+    margin = max(width, height)
+    rows = slice(max(0, round(top - margin)), round(top + height + margin))
+    return array[rows, max(0, round(left - margin)) : round(left + width + margin)]
 
 
 def turn(image: NormalizedImage, rotation: int) -> NormalizedImage:

@@ -59,6 +59,28 @@ def test_only_pictures_with_more_than_a_digit_pay_for_it(kind: str, digits: Byte
     assert share <= 0.1 if kind in PLAIN else share >= 0.7
 
 
+def squared_page(digit: Bytes, height: int, side: int = 900) -> Bytes:
+    """A digit of `height` pixels on a page of squares."""
+    page = np.full((side, side, 3), 245, np.uint8)
+    page[::45] = page[:, ::45] = (150, 170, 220)
+    ink = presentations.strokes(digit, height)[..., None]
+    middle = slice(side // 3, side // 3 + height)
+    page[middle, middle] = (page[middle, middle] * (1 - ink) + 30 * ink).astype(np.uint8)
+    return page
+
+
+@pytest.mark.parametrize(("height", "looks"), [(500, 1), (90, 2)])
+def test_a_small_digit_on_a_large_page_is_looked_at_more_closely(height: int, looks: int, digits: Bytes) -> None:
+    differences = []
+    for digit in digits[:10]:
+        with patch.object(normalization, "find_ink", wraps=find_ink) as network:
+            found = normalization.normalize(squared_page(digit, height))
+        assert network.call_count == looks
+        sheet = np.pad((255 * presentations.strokes(digit, height)).astype(np.uint8), height)
+        differences.append(np.abs(found - normalization.normalize(sheet)).mean())
+    assert np.median(differences) < 0.03
+
+
 def test_a_picture_without_ink_for_the_network_is_read_as_it_is(digits: Bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = decode(presentations.boxed(digits[0], np.random.default_rng(0)))
     monkeypatch.setattr(normalization, "find_ink", lambda levels: np.zeros((PICTURE_SIDE, PICTURE_SIDE), np.uint8))
