@@ -20,10 +20,15 @@ class _StepRate(ProgressColumn):
 
 
 class TrainingProgress(L.Callback):
-    """Shows epoch, step rate, loss, validation accuracy and remaining time of one optimizer's training."""
+    """Shows epoch, step rate, loss, a validation metric and remaining time of a training.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Args:
+        name: what is trained.
+        metric: name of the metric, a fraction.
+    """
+
+    def __init__(self, name: str, metric: str = names.VALIDATION_ACCURACY) -> None:
+        self.name, self.metric = name, metric
         self.bar: Progress | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -48,10 +53,9 @@ class TrainingProgress(L.Callback):
             self.bar.update(self.task, completed=trainer.global_step, description=self._epoch(trainer))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show loss and accuracy of the epoch."""
+        """Show loss and metric of the epoch."""
         metrics = trainer.callback_metrics
-        accuracy = 100 * metrics[names.VALIDATION_ACCURACY]
-        figures = f"loss {metrics[names.TRAIN_LOSS]:.4f}  validation {accuracy:.2f} %"
+        figures = f"loss {metrics[names.TRAIN_LOSS]:.4f}  validation {100 * metrics[self.metric]:.2f} %"
         if self.bar is not None:
             self.bar.update(self.task, figures=figures)
         else:

@@ -15,14 +15,16 @@ from torchmetrics.classification import BinaryJaccardIndex
 
 from mnist_lightning.datasets import outliers, paper
 from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.evaluation import names
 from mnist_lightning.models.segmenter import WIDTHS, InkSegmenter
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.segment import PICTURE_SIDE
 from mnist_lightning.tracking import runs
 from mnist_lightning.training.interrupt import ctrl_c_interrupts
 from mnist_lightning.training.module import precision
+from mnist_lightning.training.progress import TrainingProgress
 
-LOSS, IOU = "train_loss", "validation_iou"
+IOU = "validation_iou"
 INK_WEIGHT = 2.0  # of a pixel of ink, which is one of thirty, in the cross-entropy
 DICE_WEIGHT = 0.5
 # What people write beside digits. It counts as ink: to reject it is the task of the out-of-distribution head.
@@ -67,7 +69,7 @@ class SegmentationModule(L.LightningModule):
         """The loss of one step, on pictures with their channels in a random order."""
         pictures, masks = _to_floats(batch)
         loss = segmentation_loss(self.network(pictures[:, torch.randperm(3)]).float(), masks)
-        self.log(LOSS, loss, on_step=False, on_epoch=True)
+        self.log(names.TRAIN_LOSS, loss, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
@@ -98,6 +100,7 @@ def fit(splits: MnistSplits, seed: int, config: SegmentationConfig, run_id: str 
         precision=precision(),
         logger=run_id is not None
         and MLFlowLogger(experiment_name=runs.SEGMENTER_EXPERIMENT, tracking_uri=runs.tracking_uri(), run_id=run_id),
+        callbacks=[TrainingProgress("segmenter", IOU)],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -34,6 +34,8 @@ def test_a_short_training(workplace: Workplace) -> None:
     done = workplace.run(train_segmenter.main, *TINY, *data, "--output", str(output))
     assert done.code == 0, done.errors
     assert f"{output}: intersection over union 0." in done.output
+    assert "drawing 52 photographs" in done.errors
+    assert "segmenter epoch 1/1" in done.errors
     load_session(output.read_bytes(), output.name)
     run = recorded(workplace)
     assert (run.info.status, run.data.params["photographs"]) == ("FINISHED", "48")
