@@ -10,7 +10,7 @@ from mnist_lightning.preprocessing.errors import BadPictureError, BusyDecoderErr
 ACCEPTED = (
     "accepted: a picture file as the raw body (any Content-Type) or as multipart fields, or "
     'JSON {"image": PICTURE}, {"instances": [PICTURE, ...]} or {"inputs": [TENSOR]}, '
-    "where PICTURE is the base64 of a file or 784 numbers from 0 to 255"
+    "where PICTURE is the base64 of a file or 784 numbers from 0 to 255 or from 0 to 1"
 )
 
 

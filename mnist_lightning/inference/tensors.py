@@ -6,32 +6,36 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnist_lightning.inference.errors import BadNumbersError, BadTensorError
 from mnist_lightning.preprocessing.decode import Bytes
 
 SIDE = 28
-PICTURE_SHAPES = ((SIDE * SIDE,), (SIDE, SIDE), (1, SIDE, SIDE), (SIDE, SIDE, 1))
+PICTURE_SHAPES = (
+    *((SIDE * SIDE,), (SIDE, SIDE), (1, SIDE, SIDE), (SIDE, SIDE, 1)),
+    *((1, SIDE * SIDE), (1, 1, SIDE, SIDE), (1, SIDE, SIDE, 1)),
+)
+MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's pixels from 0 to 1, by which PyTorch's examples normalize them
 MAX_DIMENSIONS, MAX_SIZE = 4, 1_000_000  # of a tensor's shape
 INTEGERS, NUMBERS = frozenset({int}), frozenset({int, float})  # JSON's 7.0 is not an integer
 DATATYPES = {"UINT8": INTEGERS, "INT32": INTEGERS, "INT64": INTEGERS, "FP32": NUMBERS, "FP64": NUMBERS}
+FLOATS = ("FP32", "FP64")  # 1 stands for 1.0 in their data, because JavaScript writes it so
 JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
 
 
 def parse_pixels(value: list[Any]) -> Bytes:
-    """Convert 784 numbers from 0 to 255, flat or as 28 rows, to (28, 28) uint8. Raises BadNumbersError."""
+    """Convert 784 numbers, flat or in one of PICTURE_SHAPES, to (28, 28) uint8. Raises BadNumbersError as `scale`."""
     numbers, shape = flatten(value)
     if shape not in PICTURE_SHAPES:
         raise BadNumbersError(f"784 numbers or 28 rows of 28 are expected, got the shape {list(shape)}")
-    return to_bytes(check_range(numbers, NUMBERS)).reshape(SIDE, SIDE)
+    return scale(numbers, NUMBERS).reshape(SIDE, SIDE)
 
 
 def parse_tensor(tensor: Mapping[str, Any]) -> list[str] | list[Bytes]:
     """The pictures in an input tensor: strings if its datatype is BYTES, (28, 28) uint8 otherwise.
 
     The shape is that of one picture or of N pictures, N first; N may be -1, as in KServe's examples.
-    Raises BadTensorError, or BadNumbersError for values outside 0 to 255.
+    Raises BadTensorError, or BadNumbersError as `scale`.
     """
     if missing := [name for name in ("shape", "datatype", "data") if name not in tensor]:
         raise BadTensorError(f"the input tensor has no {' and no '.join(missing)}")
@@ -49,7 +53,7 @@ def parse_tensor(tensor: Mapping[str, Any]) -> list[str] | list[Bytes]:
     if not (isinstance(datatype, str) and datatype in DATATYPES):
         raise BadTensorError(f"the tensor's datatype must be BYTES or one of {', '.join(DATATYPES)}")
     numbers, got = flatten(data)
-    pixels = to_bytes(check_range(numbers, DATATYPES[datatype], datatype))
+    pixels = scale(numbers, DATATYPES[datatype], datatype)
     count = _count(shape, len(pixels))
     if len(got) > 1 and got != (count, *shape[1:]) and got != tuple(shape):
         raise BadTensorError(f"the tensor's shape is {shape}, but its data has the shape {list(got)}")
@@ -75,8 +79,18 @@ def flatten(value: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
     return value, tuple(shape)
 
 
-def check_range(numbers: list[Any], allowed: frozenset[type], what: str = "numbers") -> NDArray[np.float64]:
-    """Check that every number is from 0 to 255. Raises BadNumbersError, naming the first that is not."""
+def scale(numbers: list[Any], allowed: frozenset[type], what: str = "numbers") -> Bytes:
+    """Convert numbers to pixels, uint8: from 0 to 255, or from 0 to 1 if none is larger and they are not all integers.
+
+    A picture from 0 to 255 whose largest number is 1 would have no ink.
+
+    Args:
+        numbers: of one picture or of several, which have the same scale.
+        allowed: their types.
+        what: their name in messages, or a tensor's datatype.
+
+    Raises BadNumbersError, naming the first number outside 0 to 255, or that they are normalized otherwise.
+    """
     if invalid := set(map(type, numbers)) - allowed:
         index, found = next((i, n) for i, n in enumerate(numbers) if type(n) in invalid)
         raise BadNumbersError(f"only {what} are allowed, but value {index} is {json_type(found)}")
@@ -84,19 +98,18 @@ def check_range(numbers: list[Any], allowed: frozenset[type], what: str = "numbe
         array = np.asarray(numbers, dtype=np.float64)
     except OverflowError as error:
         raise BadNumbersError("every number must be from 0 to 255, but one is too large for a float") from error
+    if len(array) and abs(array.min() + MEAN / DEVIATION) < 1e-3 and array.max() <= (1 - MEAN) / DEVIATION + 1e-3:
+        raise BadNumbersError(
+            f"the numbers are normalized by MNIST's mean {MEAN} and deviation {DEVIATION}; send x * {DEVIATION} + {MEAN}"
+        )
     if not (inside := (array >= 0) & (array <= 255)).all():
         index = int(inside.argmin())
         raise BadNumbersError(f"every number must be from 0 to 255, but value {index} is {array[index]:g}")
     if 0 < array.max(initial=0) <= 1:
-        raise BadNumbersError(
-            f"the largest number is {array.max():g}: the scale is 0 to 255, not 0 to 1; multiply by 255"
-        )
-    return array
-
-
-def to_bytes(numbers: NDArray[np.float64]) -> Bytes:
-    """Round numbers from 0 to 255 to uint8."""
-    return numbers.round().astype(np.uint8)
+        if what not in FLOATS and float not in set(map(type, numbers)):
+            raise BadNumbersError("the largest number is 1, but the scale of integers is 0 to 255; multiply by 255")
+        array = array * 255
+    return array.round().astype(np.uint8)
 
 
 def json_type(value: object) -> str:
@@ -118,7 +131,9 @@ def _count(shape: list[int], size: int) -> int:
     single = tuple(shape) in PICTURE_SHAPES
     count = 1 if single else size // SIDE**2 if shape[0] == -1 else shape[0]
     if not (single or tuple(shape[1:]) in PICTURE_SHAPES):
-        raise BadTensorError(f"the tensor's shape is {shape}; [N, 784], [N, 28, 28] and [N, 1, 28, 28] are accepted")
+        raise BadTensorError(
+            f"the tensor's shape is {shape}; [N, 784], [N, 28, 28], [N, 1, 28, 28] and [N, 28, 28, 1] are accepted"
+        )
     if count < 1 or count * SIDE**2 != size:
         raise BadTensorError(f"the tensor's shape is {shape}, but its data holds {size} numbers")
     return count

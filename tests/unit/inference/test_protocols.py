@@ -17,7 +17,7 @@ from PIL import Image
 from mnist_lightning.inference import errors
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.inference.protocols import Request, parse_request
-from mnist_lightning.preprocessing.errors import BadPictureError, NotAPictureError, TooManyPixelsError
+from mnist_lightning.preprocessing.errors import BadPictureError, NoDigitError, NotAPictureError, TooManyPixelsError
 from mnist_lightning.preprocessing.normalize import from_bytes
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -38,6 +38,8 @@ PNG = file()
 BASE64 = base64.b64encode(PNG).decode()
 READ = from_bytes(PNG)  # the model's input for it
 FLAT, NESTED = PIXELS.ravel().tolist(), PIXELS.tolist()
+WHITE = (255 * (PIXELS.ravel() > 127)).tolist()  # black and white
+NORMALIZED = ((PIXELS.ravel() / 255 - 0.1307) / 0.3081).tolist()  # as PyTorch's examples do
 
 
 def assert_images(request: Request, count: int) -> None:
@@ -100,9 +102,29 @@ def test_several_pictures_in_every_form_are_the_same_pictures(way: str) -> None:
     assert_images(parse_request(SEVERAL[way], {}), 2)
 
 
-@pytest.mark.parametrize("shape", [[784], [28, 28], [1, 28, 28], [28, 28, 1], [1, 784]])
-def test_a_tensor_may_be_of_one_picture(shape: list[int]) -> None:
-    assert_images(parse_request(body(tensor("FP32", shape, FLAT)), {}), 1)
+SHAPES = [[784], [28, 28], [1, 28, 28], [28, 28, 1], [1, 784], [1, 1, 28, 28], [1, 28, 28, 1]]
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_one_picture_of_any_shape_and_scale(shape: list[int], scale: int) -> None:
+    numbers = (np.array(FLAT) * scale / 255).reshape(shape).tolist()
+    requests = [{"image": numbers}, {"instances": [numbers]}, tensor("FP32", shape, numbers)]
+    for request in [*requests, tensor("FP64", shape, (np.array(FLAT) * scale / 255).tolist())]:
+        assert_images(parse_request(body(request), {}), 1)
+
+
+def test_a_tensor_has_one_scale() -> None:
+    faint = [n / 255 for n in FLAT]
+    with pytest.raises(NoDigitError):
+        parse_request(body(tensor("FP32", [2, 784], [*FLAT, *faint])), {})
+
+
+def test_floats_may_be_written_as_integers() -> None:
+    """As JavaScript does with 0.0 and 1.0."""
+    black_and_white = [n // 255 for n in WHITE]
+    (written,) = parse_request(body(tensor("FP32", [784], black_and_white)), {}).images
+    assert np.array_equal(written.image, parse_request(body({"image": WHITE}), {}).images[0].image)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
@@ -220,7 +242,9 @@ BAD: dict[str, tuple[Mapping[str, object], str, int, str]] = {
     "null among numbers": (body({"image": changed(None)}), "BadNumbersError", 400, "value 3 is null"),
     "a digit as text": (body({"image": changed("7")}), "BadNumbersError", 400, "value 3 is a string"),
     "an object among numbers": (body({"image": changed({})}), "BadNumbersError", 400, "value 3 is an object"),
-    "numbers from 0 to 1": (body({"image": [n / 255 for n in FLAT]}), "BadNumbersError", 400, "multiply by 255"),
+    "integers from 0 to 1": (body({"image": [n // 255 for n in WHITE]}), "BadNumbersError", 400, "multiply by 255"),
+    "normalized": (body({"image": NORMALIZED}), "BadNumbersError", 400, "send x * 0.3081 + 0.1307"),
+    "v2, normalized": (body(tensor("FP32", [1, 784], NORMALIZED)), "BadNumbersError", 400, "mean 0.1307"),
     "v1, no list": (body({"instances": "x"}), "UnknownFormError", 400, "a string, not a list"),
     "v1, no instance": (body({"instances": []}), "EmptyBodyError", 400, "no picture"),
     "v1, one bad": (body({"instances": [FLAT, FLAT[1:]]}), "BadNumbersError", 400, "instances[1]: "),
