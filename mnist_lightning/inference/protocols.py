@@ -7,7 +7,7 @@
     {"inputs": [TENSOR]}         -> {"model_name", "outputs": [TENSOR, …]}  the Open Inference Protocol, KServe's V2
 
 PICTURE is base64 of a picture file (or a data: URL), 784 numbers from 0 to 255 or to 1, flat or as 28 rows, or one of
-these as {"b64": …}, {"image_bytes": …}, {"image": …} or {"data": …}, as clients of TensorFlow Serving and KServe send it.
+these as {"b64": …}, {"image_bytes": …}, {"image": …} or {"data": …}, as clients of TensorFlow Serving and KServe do.
 """
 
 import base64

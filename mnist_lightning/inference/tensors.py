@@ -100,7 +100,8 @@ def scale(numbers: list[Any], allowed: frozenset[type], what: str = "numbers") -
         raise BadNumbersError("every number must be from 0 to 255, but one is too large for a float") from error
     if len(array) and abs(array.min() + MEAN / DEVIATION) < 1e-3 and array.max() <= (1 - MEAN) / DEVIATION + 1e-3:
         raise BadNumbersError(
-            f"the numbers are normalized by MNIST's mean {MEAN} and deviation {DEVIATION}; send x * {DEVIATION} + {MEAN}"
+            f"the numbers are normalized by the mean {MEAN} and the deviation {DEVIATION}; "
+            f"send x * {DEVIATION} + {MEAN} instead"
         )
     if not (inside := (array >= 0) & (array <= 255)).all():
         index = int(inside.argmin())

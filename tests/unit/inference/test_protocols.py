@@ -314,7 +314,8 @@ def test_halves_are_rounded_as_pixels_are() -> None:
 
 WORDS = st.sampled_from(["image", "instances", "inputs", "shape", "datatype", "data", "b64", "BYTES", "FP32", BASE64])
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | WORDS
-NUMBERS = st.lists(st.integers(0, 255) | st.floats(), min_size=784, max_size=784)
+CHANGES = st.lists(st.tuples(st.integers(0, 783), st.integers(0, 255) | st.floats() | LEAVES), max_size=4)
+NUMBERS = CHANGES.map(lambda changes: [dict(changes).get(index, number) for index, number in enumerate(FLAT)])
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4), max_leaves=12
 )
