@@ -37,7 +37,7 @@ from mnist_lightning.inference.timeout import (
     install_handler,
 )
 from mnist_lightning.preprocessing.errors import BadPictureError
-from mnist_lightning.preprocessing.heif import limit_batch
+from mnist_lightning.preprocessing.heif import begin_request, limit_batch
 
 Item = dict[str, Any]
 Images = NDArray[np.float32]
@@ -79,6 +79,7 @@ class DigitHandler:
 
     def preprocess(self, item: Item, context: Any, index: int, limit: Limit) -> Request | Exception:
         """Parse a request and normalize its pictures; the error if that fails."""
+        begin_request()
         try:
             with limit(minimum=MIN_SECONDS):
                 return parse_request(item, context.get_all_request_header(index))

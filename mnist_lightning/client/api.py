@@ -40,7 +40,8 @@ def ask(
     """Return the server's answer for the content of a picture file.
 
     The answer contains `prediction` (0 to 9), `confidence`, `probabilities` (10) and `is_digit` (0 to 1). If the
-    picture does not look like a single digit, it also contains `note`, a sentence for the user.
+    picture does not look like a single digit, it also contains `note`, a sentence for the user; if it was read better
+    turned, `rotation`, the degrees that the digit is turned by, clockwise.
 
     With `explain`, it also contains `seen`, the 28×28 network input with values from 0 to 255, and `explanation`,
     28×28 attributions that are positive where a pixel supports the prediction.

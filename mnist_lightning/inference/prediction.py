@@ -14,7 +14,7 @@ from mnist_lightning.preprocessing.normalize import Floats, NormalizedImage
 
 NOT_A_DIGIT = "this does not look like a digit"
 SEVERAL_DIGITS = "I see {} digits; send one"
-MAX_SECOND_LOOKS = 16  # pictures of one request, each of which costs four times as much as others
+MAX_SECOND_LOOKS = 8  # pictures of one request, each of which costs four times as much as others
 # prediction, confidence, probabilities, is_digit; rotation if the digit is turned; note if the picture is rejected
 Answer = Mapping[str, Any]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_lightning.preprocessing.errors import NoDigitError
 from mnist_lightning.preprocessing.normalize import Floats, NormalizedImage, turn
 
 Scores = tuple[Floats, Floats]  # probabilities of the ten digits (B, 10), and of showing a digit (B,)
@@ -34,7 +35,7 @@ def look_again(
     indices = list(unsure)
     if not indices:
         return images, scores
-    turned = [turn(images[index], angle) for index in indices for angle in ANGLES]
+    turned = [_turn(images[index], angle) for index in indices for angle in ANGLES]
     again = predict(np.stack([image.image for image in turned]))
     probabilities, is_digit = probabilities.copy(), is_digit.copy()
     odds = log_odds(again[1])
@@ -46,6 +47,14 @@ def look_again(
             images[index], probabilities[index] = turned[best], again[0][best]
             is_digit[index] = 1 / (1 + np.exp(DISCOUNT - odds[best]))
     return images, (probabilities, is_digit)
+
+
+def _turn(image: NormalizedImage, angle: int) -> NormalizedImage:
+    """The image turned; itself, which then cannot win, if turning leaves no ink of thin, faint strokes."""
+    try:
+        return turn(image, angle)
+    except NoDigitError:
+        return image
 
 
 def log_odds(probability: Floats) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ REQUEST_SECONDS = 0.3  # the largest accepted picture takes two thirds of it
 BATCH_SECONDS = 2 * REQUEST_SECONDS  # the requests of a batch wait for one another; one does not use up all of it
 MIN_SECONDS = 0.05  # an ordinary request, which takes a millisecond, is served after any others of its batch
 CHECK_SECONDS = 0.01
-HEIF_SECONDS = 0.3  # after this time a batch begins no other HEIC or AVIF; one may take 0.8 s
+HEIF_SECONDS = 0.3  # after this time a batch begins no other HEIC or AVIF; one may take a second
 
 TOO_SLOW = "the request takes too much processor time; send smaller or fewer pictures"
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import struct
 import warnings
 import zlib
@@ -33,6 +34,14 @@ PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM")
 FORMATS = (*PILLOW_FORMATS, "WEBP", "HEIC", "AVIF")
 TILE_SIDES = (322, 323)  # TIFF's tags TileWidth and TileLength
 REDUCIBLE = ("L", "RGB", "RGBA", "CMYK", "YCbCr")  # modes
+# Binary PBM, PGM and PPM, of 8 bits or gray of 16. Pillow decodes others, and skips long comments, in Python.
+NETPBM_GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
+NETPBM_HEADER = re.compile(
+    rb"(?:P4|P5(?=%(any)s(?:255|65535)\s)|P6(?=%(any)s255\s))%(gap)s\d+%(gap)s\d+\s"
+    % {b"gap": NETPBM_GAP, b"any": NETPBM_GAP + rb"\d+" + NETPBM_GAP + rb"\d+" + NETPBM_GAP}
+)
+MAX_NETPBM_HEADER = 1000  # bytes
+NO_NETPBM = "not a picture: {:,} bytes; of PBM, PGM and PPM, only binary files of 8 bits, or gray of 16, are read"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_START = PNG_SIGNATURE + b"\x00\x00\x00\rIHDR"  # the header of 13 bytes and its checksum follow
 PLAIN_CHUNKS = {b"IDAT", b"sRGB", b"IEND"}  # of a PNG without palette, transparency and metadata, as browsers write it
@@ -64,6 +73,8 @@ def decode(content: bytes) -> Bytes:
         return np.asarray(image_pyramid(decode_heif(content), WORKING_SIDE)[-1])
     if (plain := _decode_plain_png(content)) is not None:
         return plain
+    if content[:1] == b"P" and not NETPBM_HEADER.match(content[:MAX_NETPBM_HEADER]):
+        raise NotAPictureError(NO_NETPBM.format(len(content)))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, and about sizes that are checked below

@@ -9,6 +9,7 @@ fails, the line is {"unreadable": MESSAGE} or {"too_large": MESSAGE}. It imports
 import io
 import json
 import math
+import re
 import signal
 import sys
 from typing import Any
@@ -24,14 +25,21 @@ def main() -> int:
     try:
         header, pixels = decode(sys.stdin.buffer.read(), max_pixels)
     except ImportError as error:
-        header, pixels = {"unreadable": f"this installation cannot read HEIC: {error}; install pi-heif"}, b""
+        header, pixels = (
+            {"unreadable": f"this installation cannot read HEIC or AVIF ({error}); install pi-heif"},
+            b"",
+        )
     except MemoryError:
         header, pixels = {"too_large": "the picture takes too much memory to decode"}, b""
     except Exception as error:  # no list is complete: decoders stumble over damaged files in many ways
-        message = " ".join(str(error).split())[:200]  # in one line
-        header, pixels = {"unreadable": f"the picture is damaged or cut: {message}"}, b""
+        header, pixels = {"unreadable": f"the picture is damaged or cut: {describe(error)}"}, b""
     sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + pixels)
     return 0
+
+
+def describe(error: Exception) -> str:
+    """An error's message in one line, without the addresses that Pillow prints."""
+    return re.sub(r"<.*? at 0x[0-9a-f]+>", "", " ".join(str(error).split()))[:200].strip()
 
 
 def limit_process(max_seconds: float, max_bytes: int) -> None:
@@ -67,8 +75,10 @@ def open_picture(content: bytes) -> Any:
 
     PIL.Image.MAX_IMAGE_PIXELS = None  # the caller has a limit of its own
     if b"avif" in content[8:64] or b"avis" in content[8:64]:
-        from PIL import AvifImagePlugin
+        from PIL import AvifImagePlugin, features
 
+        if not features.check("avif"):
+            raise ImportError("Pillow was built without AVIF")
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
         return PIL.Image.open(io.BytesIO(content), formats=["AVIF"])
     import pi_heif  # type: ignore[import-untyped]

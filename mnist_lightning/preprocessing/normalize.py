@@ -84,24 +84,28 @@ def _find_on_paper(levels: Sequence[Bytes]) -> tuple[Bytes, DigitComponents]:
     """
     ink = find_ink(levels)
     found = DigitComponents.find(ink)
-    longest = max(found.box[2:])
-    if longest < MIN_SEGMENTED and max(levels[0].shape[:2]) > max(ink.shape):
-        part = _around(levels[0], found.box, levels[0].shape[0] / ink.shape[0])
-        ink = find_ink(image_pyramid(part, DETECTION_SIDE))
-        found = DigitComponents.find(ink)
+    if max(found.box[2:]) < MIN_SEGMENTED and max(levels[0].shape[:2]) > max(ink.shape):
+        with contextlib.suppress(NoDigitError):  # then the first look counts
+            closer = find_ink(image_pyramid(_around(levels[0], found.box, ink.shape), DETECTION_SIDE))
+            closer_found = DigitComponents.find(closer)
+            return _cut(closer, closer_found), closer_found
     return _cut(ink, found), found
 
 
-def _around(array: Bytes, box: Sequence[int], scale: float) -> Bytes:
-    """The part of a picture around a box; the box is in pixels of a picture `scale` times smaller."""
-    left, top, width, height = (length * scale for length in box)
+def _around(array: Bytes, box: Sequence[int], shape: tuple[int, ...]) -> Bytes:
+    """The part of a picture around a box, which is in pixels of the same picture scaled to another shape (h, w)."""
+    down, across = (length / scaled for length, scaled in zip(array.shape[:2], shape, strict=True))
+    left, top, width, height = box[0] * across, box[1] * down, box[2] * across, box[3] * down
     margin = max(width, height)
-    rows = slice(max(0, round(top - margin)), round(top + height + margin))
-    return array[rows, max(0, round(left - margin)) : round(left + width + margin)]
+    rows = slice(max(0, math.floor(top - margin)), math.ceil(top + height + margin))
+    return array[rows, max(0, math.floor(left - margin)) : math.ceil(left + width + margin)]
 
 
 def turn(image: NormalizedImage, rotation: int) -> NormalizedImage:
-    """Turn a picture upright whose digit is turned by `rotation` degrees, clockwise; nothing without `strokes`."""
+    """Turn a picture upright whose digit is turned by `rotation` degrees, clockwise; nothing without `strokes`.
+
+    Raises NoDigitError if turning leaves no ink, as may happen to strokes that are thin and faint.
+    """
     if image.strokes is None or not rotation:
         return image
     height, width = image.strokes.shape

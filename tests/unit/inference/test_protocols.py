@@ -167,6 +167,8 @@ def test_answers_as_tensors() -> None:
     assert outputs["is_digit"] == {"name": "is_digit", "shape": [2], "datatype": "FP32", "data": [0.5, 0.5]}
     noted = parse_request(body(asked), {}).format([ANSWERS[0], {**ANSWERS[1], "note": "none"}])
     assert "note" not in outputs
+    turned = parse_request(body(asked), {}).format([{**ANSWERS[0], "rotation": -30}, ANSWERS[1]])
+    assert turned["outputs"][-1] == {"name": "rotation", "shape": [2], "datatype": "INT64", "data": [-30, 0]}  # type: ignore[index]
     assert noted["outputs"][-1] == {"name": "note", "shape": [2], "datatype": "BYTES", "data": ["", "none"]}  # type: ignore[index]
     assert "id" not in parse_request(SEVERAL["v2, BYTES"], {}).format(ANSWERS)  # type: ignore[operator]
 

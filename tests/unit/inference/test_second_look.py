@@ -1,12 +1,17 @@
 """A picture that the network is unsure of is turned and read again; one that it is sure of costs nothing."""
 
+import contextlib
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks import presentations
 from mnist_lightning.inference import prediction, second_look
 from mnist_lightning.inference.second_look import ANGLES, DISCOUNT, look_again
 from mnist_lightning.preprocessing.decode import decode
+from mnist_lightning.preprocessing.errors import NoDigitError
 from mnist_lightning.preprocessing.normalize import Floats, NormalizedImage, normalize_with_count, turn
 
 THRESHOLD = 0.1
@@ -110,6 +115,28 @@ def test_a_request_gets_a_limited_number_of_second_looks() -> None:
     assert network.sizes == [most + 3, (most + 1) * len(ANGLES)]
     assert [reading.answer["prediction"] for reading in long] == [7] * most + [3, 3]
     assert short.answer["prediction"] == 7
+
+
+def test_a_picture_that_turning_wipes_out_keeps_its_first_reading() -> None:
+    """Lone pixels have no outline, so their strokes count as wide, and narrowing removes them."""
+    dust = np.zeros((80, 80), np.uint8)
+    dust[::9, ::9] = 255
+    image = NormalizedImage(seven().image, 1, dust)
+    with pytest.raises(NoDigitError):
+        turn(image, 30)
+    network = Network(scores((3, 0.5, 0.02), (7, 0.99, 0.99)), scores(*[(3, 0.5, 0.02)] * len(ANGLES)))
+    (first,), (neighbor,) = prediction.read([[image], [seven()]], network, THRESHOLD)
+    assert (first.answer["prediction"], neighbor.answer["prediction"]) == (3, 7)
+    assert "rotation" not in first.answer
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(1, 80))
+def test_turning_gives_a_picture_or_says_that_it_is_empty(seed: int, height: int, width: int) -> None:
+    strokes = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+    strokes *= np.random.default_rng(seed + 1).random((height, width)) < 0.2
+    for angle in ANGLES:
+        with contextlib.suppress(NoDigitError):
+            assert turn(NormalizedImage(seven().image, 1, strokes), angle).image.shape == (28, 28)
 
 
 def test_the_given_scores_are_not_changed() -> None:

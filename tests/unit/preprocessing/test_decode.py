@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -114,6 +115,34 @@ def test_too_many_pixels_are_refused_from_the_header(size: tuple[int, int]) -> N
     content = header_of_a_huge_png(*size)
     with pytest.raises(TooManyPixelsError, match=r"too large|pixels"):
         decode(content)
+
+
+@pytest.mark.parametrize(
+    ("header", "size", "shape"),
+    [
+        (b"P4 9 2\n", 4, (2, 9)),
+        (b"P5\n# by hand\n3 2\n255\n", 6, (2, 3)),
+        (b"P5 3 2 65535\n", 12, (2, 3)),
+        (b"P6 3 2 255 ", 18, (2, 3, 3)),
+    ],
+)
+def test_binary_netpbm_is_read(header: bytes, size: int, shape: tuple[int, ...]) -> None:
+    assert decode(header + bytes(size)).shape == shape
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"P2 2 2 255\n0 0 0 0", b"P3 1 1 255\n0 0 0", b"P5 2 2 15\n" + bytes(4), b"P6 2 2 65535\n" + bytes(24)),
+        *(b"Pf 2 2 -1.0\n" + bytes(16), b"PyRGBA 2 2 255\n" + bytes(16), b"P5" + b"#\n" * 4_000_000),
+        *(b"P5" + b" " * 9_000_000 + b"2 2 255\n" + bytes(4), b"P"),
+    ],
+)
+def test_forms_of_netpbm_that_decode_slowly_are_refused_at_once(content: bytes) -> None:
+    started = time.thread_time()
+    with pytest.raises(NotAPictureError, match="only binary files"):
+        decode(content)
+    assert time.thread_time() - started < 1  # minutes otherwise
 
 
 def test_a_file_that_is_not_a_picture(page: Image.Image) -> None:

@@ -79,7 +79,7 @@ def test_a_decoder_without_end_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not limit the address space")
 def test_a_decoder_gets_no_more_memory_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heif, "MAX_BYTES", 160_000_000)
-    with pytest.raises(BadPictureError, match=r"memory|damaged"):
+    with pytest.raises(TooManyPixelsError, match="memory"):
         decode(avif(4800, 4800))
     assert decode(avif(40, 30)).shape == (30, 40, 3)
 
@@ -87,15 +87,44 @@ def test_a_decoder_gets_no_more_memory_than_its_limit(monkeypatch: pytest.Monkey
 def test_a_batch_begins_no_other_one_after_its_time(bar: bytes) -> None:
     with heif.limit_batch(0.001):
         decode(bar)
+        with pytest.raises(TooManyPixelsError, match="a request of its own"):
+            decode(bar)
+        heif.begin_request()
         with pytest.raises(BusyDecoderError, match="send this one again"):
             decode(bar)
     decode(bar)
 
 
+@pytest.mark.parametrize(
+    ("program", "error", "message"),
+    [
+        ("import os; os.abort()", NotAPictureError, "SIGABRT"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGPROF)", TooManyPixelsError, "too much time"),
+        ("import time; time.sleep(60)", TooManyPixelsError, "too much time"),
+        ("raise ValueError('broken')", RuntimeError, "broken"),
+    ],
+)
+def test_how_a_decoder_ends_decides_the_error(
+    program: str, error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "other.py").write_text(program)
+    monkeypatch.setattr(heif, "DECODER", tmp_path / "other.py")
+    monkeypatch.setattr(heif, "MAX_WAIT", 0.5)
+    with pytest.raises(error, match=message):
+        heif.decode_heif(b"")
+
+
+def test_the_known_brand_may_be_any_of_the_list(bar: bytes) -> None:
+    assert bar[8:12] == b"heix"
+    assert decode(bar[:8] + b"miaf" + bar[12:]).shape == (60, 80, 3)
+    with pytest.raises(NotAPictureError, match="not a picture"):
+        decode(b"\0\0\0\x10ftypisom\0\0\0\0" + bar[28:])
+
+
 def test_a_container_that_lies_about_its_size_is_refused(bar: bytes) -> None:
     place = bar.index(b"ispe") + 8
     assert struct.unpack_from(">II", bar, place) == (80, 64)  # clipped to 60
-    with pytest.raises(BadPictureError):
+    with pytest.raises(NotAPictureError):
         decode(bar[:place] + struct.pack(">II", 8000, 6400) + bar[place + 8 :])
 
 

@@ -1,5 +1,6 @@
 """The digits' ink is found on squared paper and inside boxes; simple pictures do without the network."""
 
+import contextlib
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,6 +14,7 @@ from mnist_lightning.datasets.page_steps import KINDS
 from mnist_lightning.preprocessing import normalize as normalization
 from mnist_lightning.preprocessing import segment
 from mnist_lightning.preprocessing.decode import Bytes, decode, image_pyramid
+from mnist_lightning.preprocessing.errors import NoDigitError
 from mnist_lightning.preprocessing.segment import PICTURE_SIDE, find_ink, pad_to_square
 
 PLAIN = ("sketchpad", "blackboard", "small", "large", "thick_pen", "turned", "colored")
@@ -79,6 +81,25 @@ def test_a_small_digit_on_a_large_page_is_looked_at_more_closely(height: int, lo
         sheet = np.pad((255 * presentations.strokes(digit, height)).astype(np.uint8), height)
         differences.append(np.abs(found - normalization.normalize(sheet)).mean())
     assert np.median(differences) < 0.03
+
+
+@pytest.mark.parametrize("shape", [(30, 1024), (3, 1000), (1000, 3), (1024, 37)])
+def test_flat_pictures_are_looked_at_more_closely_too(shape: tuple[int, int]) -> None:
+    page = np.full((*shape, 3), 245, np.uint8)
+    page[:, ::9] = page[::9] = (150, 170, 220)
+    rows, columns = (slice(length // 3, max(length // 3 + 1, length // 3 + 20)) for length in shape)
+    page[rows, columns] = 20
+    with contextlib.suppress(NoDigitError):
+        assert normalization.normalize(page).shape == (28, 28)
+
+
+def test_the_first_look_counts_if_the_closer_one_finds_nothing(digits: Bytes) -> None:
+    page = squared_page(digits[0], 90)
+    with patch.object(normalization, "MIN_SEGMENTED", 0):
+        expected = normalization.normalize(page)
+    nothing = np.zeros((PICTURE_SIDE, PICTURE_SIDE), np.uint8)
+    with patch.object(normalization, "find_ink", side_effect=[find_ink(image_pyramid(page, 256)), nothing]):
+        assert np.array_equal(normalization.normalize(page), expected)
 
 
 def test_a_picture_without_ink_for_the_network_is_read_as_it_is(digits: Bytes, monkeypatch: pytest.MonkeyPatch) -> None:
