@@ -22,6 +22,18 @@ class BadFormError(BadPictureError):
     """The multipart body does not parse."""
 
 
+class BadEncodingError(BadPictureError):
+    """The body does not decompress as its Content-Encoding says."""
+
+
+class UnknownEncodingError(BadPictureError):
+    """The body has a Content-Encoding that is not supported."""
+
+
+class TooManyBytesError(BadPictureError):
+    """The decompressed body is larger than the limit."""
+
+
 class FormEncodedError(BadPictureError):
     """The body was declared and parsed as an HTML form."""
 
@@ -71,6 +83,8 @@ MAX_MESSAGE = 500  # characters of an error message; JSON writes some characters
 
 HTTP_STATUS: Mapping[type[Exception], int] = {  # 400 for every other type
     FormEncodedError: 415,
+    UnknownEncodingError: 415,
+    TooManyBytesError: 413,
     TooManyPicturesError: 413,
     TooManyPixelsError: 413,
     TooSlowError: 413,

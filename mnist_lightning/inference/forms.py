@@ -18,10 +18,12 @@ MAX_HEADERS = 8  # of a field
 def parse_form(body: bytes | bytearray, content_type: str, max_fields: int) -> list[tuple[str, bytes]]:
     """The names and contents of a multipart body's fields, in order.
 
+    If some fields have a file name, they are the pictures, and the others, such as a form's text fields, are left out.
+
     Raises BadFormError, or TooManyPicturesError if there are more than `max_fields`.
     """
     _, options = parse_options_header(content_type)
-    fields: list[tuple[str, list[bytes]]] = []
+    fields: list[tuple[str, str | None, list[bytes]]] = []
     try:
         with PushMultipartParser(
             options.get("boundary", ""),
@@ -31,9 +33,9 @@ def parse_form(body: bytes | bytearray, content_type: str, max_fields: int) -> l
         ) as parser:
             for event in parser.parse(bytes(body)):
                 if isinstance(event, MultipartSegment):
-                    fields.append((event.name, []))
+                    fields.append((event.name, event.filename, []))
                 elif event:
-                    fields[-1][1].append(event)
+                    fields[-1][2].append(event)
     except ParserLimitReached as error:
         if len(fields) == max_fields:
             raise TooManyPicturesError(f"more than {max_fields} fields in one request") from error
@@ -43,4 +45,5 @@ def parse_form(body: bytes | bytearray, content_type: str, max_fields: int) -> l
         raise BadFormError(
             f"the multipart body is malformed: {reason}; send fields as curl -F data=@picture.png does"
         ) from error
-    return [(name, b"".join(parts)) for name, parts in fields]
+    has_files = any(file is not None for _, file, _ in fields)
+    return [(name, b"".join(parts)) for name, file, parts in fields if file is not None or not has_files]

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from mnist_lightning.inference.compression import decompress
 from mnist_lightning.inference.errors import (
     BadBase64Error,
     BadJSONError,
@@ -64,6 +65,8 @@ def parse_request(parts: Mapping[str, object], headers: Mapping[str, object]) ->
     Raises BadPictureError, whose message names the fault.
     """
     if len(parts) == 1 and (body := parts.get("body")):
+        if isinstance(body, bytes | bytearray):
+            body = decompress(body, _header(headers, "content-encoding"))
         form_type = _header(headers, FORM_TYPE)
         if form_type.lower().startswith(MULTIPART) and isinstance(body, bytes | bytearray):
             return _parse_fields(parse_form(body, form_type, MAX_PICTURES), headers)

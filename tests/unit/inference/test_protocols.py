@@ -1,11 +1,14 @@
 """Every form of a request, and every fault of one, without network or server."""
 
 import base64
+import gzip
 import io
 import json
+import re
 import struct
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mnist_lightning.inference import errors
+from mnist_lightning.inference.errors import error_response
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.inference.protocols import Request, parse_request
 from mnist_lightning.preprocessing.errors import BadPictureError, NoDigitError, NotAPictureError, TooManyPixelsError
@@ -312,6 +316,71 @@ def test_pixels_are_counted_before_decoding() -> None:
 def test_halves_are_rounded_as_pixels_are() -> None:
     near = [n + 0.4 if n < 255 else n for n in FLAT]
     assert_images(parse_request(body({"image": near}), {}), 1)
+
+
+def form(*fields: tuple[str, str | None, bytes]) -> tuple[dict[str, bytearray], dict[str, str]]:
+    """A form as the front end passes it, of fields with name, file name and content; and its header."""
+    parts = []
+    for name, file_name, content in fields:
+        described = f'; filename="{file_name}"' if file_name else ""
+        parts.append(f'--b\r\nContent-Disposition: form-data; name="{name}"{described}\r\n\r\n'.encode() + content)
+    content = b"\r\n".join([*parts, b"--b--\r\n"])
+    return {"body": bytearray(content)}, {"mnist-form-type": "multipart/form-data; boundary=b"}
+
+
+def test_text_fields_beside_files_are_ignored() -> None:
+    assert_images(parse_request(*form(("comment", None, b"a seven"), ("data", "7.png", PNG), ("n", None, b"3"))), 1)
+    assert_images(parse_request(*form(("a", "7.png", PNG), ("comment", None, b"two"), ("b", "8.png", PNG))), 2)
+
+
+def test_without_file_names_every_field_is_a_picture() -> None:
+    assert_images(parse_request(*form(("a", None, PNG), ("b", None, b"data:;base64," + BASE64.encode()))), 2)
+    with pytest.raises(NotAPictureError):
+        parse_request(*form(("a", None, PNG), ("comment", None, b"!")))
+
+
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "GZip": gzip.compress,
+    "deflate": zlib.compress,
+    "identity": bytes,
+}
+
+
+@pytest.mark.parametrize("encoding", COMPRESSORS)
+def test_compressed_bodies_are_read(encoding: str) -> None:
+    compress, headers = COMPRESSORS[encoding], {"Content-Encoding": encoding}
+    assert_images(parse_request({"body": bytearray(compress(PNG))}, headers), 1)
+    several = json.dumps({"instances": [FLAT, FLAT]}).encode()
+    assert_images(parse_request({"body": bytearray(compress(several))}, headers), 2)
+    sent, declared = form(("a", "7.png", PNG), ("b", "8.png", PNG))
+    assert_images(parse_request({"body": compress(bytes(sent["body"]))}, {**headers, **declared}), 2)
+
+
+def test_deflate_without_zlib_s_header_is_read() -> None:
+    compressor = zlib.compressobj(wbits=-15)
+    content = compressor.compress(PNG) + compressor.flush()
+    assert_images(parse_request({"body": content}, {"content-encoding": "deflate"}), 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "error", "status", "message"),
+    [
+        (gzip.compress(PNG)[:-9], "gzip", "BadEncodingError", 400, "damaged or cut"),
+        (PNG, "gzip", "BadEncodingError", 400, "declared as gzip"),
+        (gzip.compress(PNG) + b"more", "gzip", "BadEncodingError", 400, "damaged"),
+        (PNG, "br", "UnknownEncodingError", 415, "'br'; gzip, x-gzip, deflate are supported"),
+        (PNG, "gzip, gzip", "UnknownEncodingError", 415, "supported"),
+        (gzip.compress(bytes(200_000_000)), "gzip", "TooManyBytesError", 413, "at most 10,485,760"),
+    ],
+)
+def test_faults_of_compressed_bodies(content: bytes, encoding: str, error: str, status: int, message: str) -> None:
+    started = time.thread_time()
+    with pytest.raises(BadPictureError, match=re.escape(message)) as raised:
+        parse_request({"body": content}, {"Content-Encoding": encoding})
+    assert (type(raised.value).__name__, error_response(raised.value)[0]) == (error, status)
+    assert time.thread_time() - started < 0.2  # a bomb is not inflated whole
 
 
 WORDS = st.sampled_from(["image", "instances", "inputs", "shape", "datatype", "data", "b64", "BYTES", "FP32", BASE64])

@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import presentations
@@ -130,6 +130,7 @@ def test_a_picture_that_turning_wipes_out_keeps_its_first_reading() -> None:
     assert "rotation" not in first.answer
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(1, 80))
 def test_turning_gives_a_picture_or_says_that_it_is_empty(seed: int, height: int, width: int) -> None:
     strokes = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
