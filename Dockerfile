@@ -1,4 +1,4 @@
-# An image that serves the archive of model_store/. It contains the packages of requirements-serve.txt, the archive, and
+# An image that serves the archive of model_store/, or the pretrained one if there is none. It contains the packages of requirements-serve.txt, the archive, and
 # the code that starts the server.
 #
 #   docker build -t mnist-serve .
@@ -45,6 +45,7 @@ COPY mnist_lightning/common mnist_lightning/common
 COPY mnist_lightning/serving mnist_lightning/serving
 COPY config/config.properties config/log4j2.xml config/metrics.yaml config/
 COPY frontend/frontend.jar frontend/
+COPY pretrained/mnist.mar pretrained/mnist.json model_store/
 COPY model_store/ model_store/
 # A fixed number, which volumes and policies can refer to. The user owns no file; the server writes only to /tmp.
 USER 10001:10001

@@ -62,7 +62,6 @@ run: .venv/.installed
 	@$(BIN)/python -m mnist_lightning.lifecycle
 
 demo: .venv/.installed
-	@test -f model_store/mnist.mar || { echo "error: model_store/ has no model; create one with: make run" >&2; exit 1; }
 	@$(BIN)/python -m mnist_lightning.draw --serve
 
 check: .venv/.installed-dev
@@ -104,9 +103,8 @@ audit: .venv/bin/uv
 # The image with its labels. Settings: BASE_IMAGE=..., IMAGE=name, BUILD_FLAGS="flags of docker build".
 IMAGE ?= mnist-serve
 image:
-	@test -f model_store/mnist.json || { echo "error: model_store/ has no model; create one with: make run" >&2; exit 1; }
 	docker build $(BUILD_FLAGS) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
-	  --build-arg MODEL="$$(cat model_store/mnist.json)" \
+	  --build-arg MODEL="$$(cat $(firstword $(wildcard model_store/mnist.json pretrained/mnist.json)))" \
 	  --build-arg VERSION="$$(git describe --always --tags)" --build-arg COMMIT="$$(git rev-parse HEAD)" \
 	  -t $(IMAGE) .
 

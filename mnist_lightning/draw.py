@@ -21,6 +21,7 @@ from mnist_lightning.common import tokens
 from mnist_lightning.common.arguments import seconds
 from mnist_lightning.common.constants import LOOPBACK
 from mnist_lightning.common.signals import interrupt_once
+from mnist_lightning.serving.model_store import STORE_HELP, choose_store
 from mnist_lightning.serving.torchserve import ServerError, default_or_free_port, running
 from mnist_lightning.web.app import Settings, create_app
 
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mnist_lightning.draw", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--url", default=DEFAULT_URL, help="URL of the model server (%(default)s)")
     parser.add_argument("--serve", action="store_true", help="also start a model server with the archive of --store")
-    parser.add_argument("--store", type=Path, default=Path("model_store"), help="folder of mnist.mar (%(default)s)")
+    parser.add_argument("--store", type=Path, help=STORE_HELP)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port of the page; 0 for any (%(default)s)")
     parser.add_argument(
         "--host",
@@ -92,7 +93,7 @@ def _model_server(options: argparse.Namespace) -> Iterator[tuple[str, str | None
         yield options.url, tokens.resolve_token(options.token_file)
         return
     token_file = options.token_file or tokens.default_file()
-    with running(options.store, default_or_free_port(), token_file=token_file) as server:
+    with running(choose_store(options.store), default_or_free_port(), token_file=token_file) as server:
         yield server.url, server.token
 
 

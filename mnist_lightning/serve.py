@@ -22,6 +22,7 @@ from mnist_lightning.common.signals import interrupt_once
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.config import DEFAULT_PROFILE, PROFILES, probe_url
 from mnist_lightning.serving.health import is_ready
+from mnist_lightning.serving.model_store import STORE_HELP, choose_store
 from mnist_lightning.serving.reload import ReloadError, reload_or_report, report, request_reload
 from mnist_lightning.serving.torchserve import DEFAULT_PORT, Server, ServerError, running
 
@@ -38,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             return _check(options)
         if options.reload:
-            print(f"served: weights {request_reload(options.store / ARCHIVE, options.port, options.token_file)}")
+            archive = choose_store(options.store) / ARCHIVE
+            print(f"served: weights {request_reload(archive, options.port, options.token_file)}")
             return 0
         return _serve(options)
     except (ServerError, ReloadError, tokens.TokenError) as error:
@@ -86,21 +88,21 @@ def _serve(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, port: int, reload_requested: threading.Event) -> bool:
     """Run TorchServe until it ends by itself; whether it lasted long enough to be started again."""
     settings = {"workers": options.workers, "profile": options.profile, "token_file": options.token_file}
-    with running(options.store, port, options.host, **settings) as server:
+    with running(choose_store(options.store), port, options.host, **settings) as server:
         started = time.monotonic()
         report(f"ready: {server.url}/predictions/mnist", sys.stdout)
-        code = _supervise(server, options.store / ARCHIVE, reload_requested)
+        code = _supervise(server, options.store, reload_requested)
     lasted = time.monotonic() - started >= MIN_UPTIME
     report(f"error: TorchServe exited with code {code}{'; it starts again' if lasted else ' soon after its start'}")
     return lasted
 
 
-def _supervise(server: Server, archive: Path, reload_requested: threading.Event) -> int:
+def _supervise(server: Server, store: Path | None, reload_requested: threading.Event) -> int:
     """Load the archive again whenever that is requested, until TorchServe ends; return its exit code."""
     while (code := server.process.poll()) is None:
         if reload_requested.wait(POLL_SECONDS):
             reload_requested.clear()
-            reload_or_report(archive, server.folder)
+            reload_or_report(choose_store(store) / ARCHIVE, server.folder)
     return code
 
 
@@ -112,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         help="inference port; management and metrics use the next two, gRPC those 1010 and 1009 below "
         f"(default: {DEFAULT_PORT}; for --check and --reload, that of this user's running server)",
     )
-    parser.add_argument("--store", type=Path, default=Path("model_store"), help="folder of mnist.mar (%(default)s)")
+    parser.add_argument("--store", type=Path, help=STORE_HELP)
     parser.add_argument(
         "--host", default=LOOPBACK, help="IPv4 address of the inference port; the others stay on loopback (%(default)s)"
     )

@@ -18,7 +18,7 @@ ANGLES = (-45, -30, 30, 45)  # degrees, clockwise; up to 20 degrees the network 
 UNSURE_CONFIDENCE, UNSURE_IS_DIGIT = 0.8, 0.5  # a picture with less of either is looked at again
 MIN_IS_DIGIT = 0.95  # of a turned picture
 MARGIN = 6.0  # log-odds by which a turned picture must look more like a digit than the upright one
-DISCOUNT = 4.0  # log-odds: the best of several readings of any picture looks like a digit by chance
+DISCOUNT = 7.0  # log-odds, so that as many letters are rejected as by one look: the best of five readings looks better
 
 
 def is_unsure(image: NormalizedImage, probabilities: Floats, is_digit: float) -> bool:

@@ -1,6 +1,7 @@
 """The drawing page's server in front of TorchServe, as users start it."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from benchmarks.browser import page_server
 from mnist_lightning import draw
 from mnist_lightning.preprocessing.normalize import from_bytes
 from mnist_lightning.serving.torchserve import Server
+from mnist_lightning.web.app import EXAMPLES
 from tests.pages import running_page
 from tests.support import PROJECT, SEVEN
 
@@ -96,12 +98,21 @@ def inference_url(processes: list[psutil.Process]) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def test_make_demo_without_a_model_names_the_remedy(tmp_path: Path) -> None:
-    command = ["make", "-f", str(PROJECT / "Makefile"), "-o", ".venv/.installed", "demo"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "error: model_store/ has no model" in done.stderr
-    assert "make run" in done.stderr
+def test_make_demo_without_a_trained_model_serves_the_pretrained_one(tmp_path: Path, interruptible: None) -> None:
+    """In a folder without model_store, as a fresh clone is."""
+    command = [sys.executable, "-m", "mnist_lightning.draw", "--serve", "--no-browser", "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("draw: ").strip()
+        status, result = post(url, "read", (EXAMPLES / "1-up-stroke.jpg").read_bytes())
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert (status, result["answer"]["prediction"]) == (200, 1)  # type: ignore[index]
+    assert errors.startswith("model_store holds no model; the pretrained one (")
+    assert "draw --serve" in (PROJECT / "Makefile").read_text()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """TorchServe with the small network: every form of request, the client, start and stop."""
 
 import base64
+import gzip
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,9 +22,12 @@ from PIL import Image
 from mnist_lightning.client import ask
 from mnist_lightning.client.__main__ import main as client
 from mnist_lightning.datasets import mnist
+from mnist_lightning.preprocessing.decode import decode
+from mnist_lightning.preprocessing.normalize import normalize_with_count, turn
 from mnist_lightning.serving import config, torchserve
 from mnist_lightning.serving.health import is_ready
 from mnist_lightning.serving.torchserve import Server, free_port
+from mnist_lightning.web.app import EXAMPLES
 from tests.server.serve_process import serve, wait_until
 from tests.support import PROJECT, verb
 
@@ -62,13 +67,30 @@ def test_all_forms_of_request_get_the_same_answer(server: Server, digits: Digits
         {"data": content, "headers": RAW},
         {"data": content, "headers": {"Content-Type": "image/png"}},
         {"files": {"data": content}},
+        {"files": {"data": content}, "data": {"comment": "a seven"}},
         {"json": {"image": base64.b64encode(content).decode()}},
+        {"data": gzip.compress(content), "headers": {**RAW, "Content-Encoding": "gzip"}},
+        {"data": zlib.compress(content), "headers": {"Content-Encoding": "deflate"}},
     ]
     answers = [post(server, **form) for form in forms]
     assert [answer.status_code for answer in answers] == [200] * len(forms)
     assert {answer.headers["Content-Type"] for answer in answers} == {"application/json"}
     for answer in answers:
         assert answer.json()["probabilities"] == pytest.approx(answers[0].json()["probabilities"], abs=2e-5)
+
+
+@pytest.mark.parametrize("name", ["bar.heic", "bar.avif", "bar.ppm"])
+def test_other_formats_of_phones_and_tools(server: Server, name: str) -> None:
+    content = (PROJECT / "tests" / "corpus" / name).read_bytes()[1:]  # the first byte is the fuzzer's
+    answer = post(server, data=content, headers=RAW)
+    assert (answer.status_code, answer.json()["prediction"]) == (200, 1), answer.text
+
+
+def test_a_turned_digit_is_read(server: Server) -> None:
+    answer = ask((EXAMPLES / "9-turned.jpg").read_bytes(), server.url, explain=True)
+    assert (answer["prediction"], answer["rotation"]) == (9, 30)
+    upright = turn(normalize_with_count(decode((EXAMPLES / "9-turned.jpg").read_bytes())), 30)
+    assert answer["seen"] == (255 * upright.image).round().astype(int).tolist()
 
 
 def test_pixels_of_mnist_are_classified(server: Server, mnist_folder: Path) -> None:
