@@ -16,6 +16,7 @@ from benchmarks import presentations
 from benchmarks.common import make_parser
 from benchmarks.presentations import Generator, Image, encode, paint, rotate, strokes
 from benchmarks.traits import TRAITS, add_strokes
+from mnist_lightning.common.files import write_atomic
 from mnist_lightning.datasets import mnist
 from mnist_lightning.preprocessing.decode import decode
 from mnist_lightning.web.app import EXAMPLES
@@ -63,7 +64,7 @@ def main() -> int:
     for seed, (kind, (digit, index, draw)) in enumerate(EXAMPLE_PICTURES.items()):
         picture = images[labels == digit][index, 0].numpy()
         path = EXAMPLES / f"{digit}-{kind.replace(' ', '-')}.jpg"
-        path.write_bytes(_shrink(draw(picture, np.random.default_rng(seed))))
+        write_atomic(path, _shrink(draw(picture, np.random.default_rng(seed))))
         print(path.name)
     return 0
 

@@ -31,9 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     config = SegmentationConfig(photographs=options.photographs, epochs=options.epochs)
     silence_warnings()
-    print(f"drawing {config.photographs + config.held_out:,} photographs", file=sys.stderr, flush=True)
     try:
         _check_output(options.output)
+        print(f"drawing {config.photographs + config.held_out:,} photographs", file=sys.stderr, flush=True)
         iou = segmenter.train(MnistSplits.load(options.data), options.seed, config, options.output)
     except BrokenProcessPool:
         print("error: a process that draws photographs was killed; free memory, and start again", file=sys.stderr)

@@ -1,40 +1,48 @@
-"""A program that decodes a HEIF or AVIF file from stdin. It runs in a process of its own, whose limits end it.
+"""A program that decodes HEIF and AVIF files from stdin. It runs in a process of its own, whose limits end it.
 
     python heif_decoder.py MAX_PIXELS MAX_SECONDS MAX_BYTES
 
-It prints a line of JSON and the pixels: {"shape": [H, W, C]} or [H, W], upright, at most twice REDUCED_SIDE. If it
-fails, the line is {"unreadable": MESSAGE} or {"too_large": MESSAGE}. It imports nothing of this package, to start fast.
+Each file follows its length, 8 bytes. For each the program prints a line of JSON, {"shape": [H, W, C]} or [H, W], and
+the pixels, upright, at most twice REDUCED_SIDE; if it fails, the line is {"unreadable": MESSAGE} or
+{"too_large": MESSAGE}. It imports nothing of this package, to start fast.
 """
 
+import contextlib
 import io
 import json
 import math
 import re
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 REDUCED_SIDE = 1024  # pixels: a picture at least twice as large is reduced
 
 
 def main() -> int:
-    """Decode stdin to stdout."""
-    max_pixels, max_seconds, max_bytes = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    limit_process(max_seconds, max_bytes)
-    header: dict[str, object]
-    try:
-        header, pixels = decode(sys.stdin.buffer.read(), max_pixels)
-    except ImportError as error:
-        header, pixels = (
-            {"unreadable": f"this installation cannot read HEIC or AVIF ({error}); install pi-heif"},
-            b"",
-        )
-    except MemoryError:
-        header, pixels = {"too_large": "the picture takes too much memory to decode"}, b""
-    except Exception as error:  # no list is complete: decoders stumble over damaged files in many ways
-        header, pixels = {"unreadable": f"the picture is damaged or cut: {describe(error)}"}, b""
-    sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + pixels)
+    """Decode files from stdin to stdout until it ends."""
+    max_pixels, max_seconds = int(sys.argv[1]), float(sys.argv[2])
+    limit_memory(int(sys.argv[3]))
+    while length := sys.stdin.buffer.read(8):
+        content = sys.stdin.buffer.read(int.from_bytes(length, "big"))
+        with time_limit(max_seconds):
+            header, pixels = decode_or_describe(content, max_pixels)
+        sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + pixels)
+        sys.stdout.buffer.flush()
     return 0
+
+
+def decode_or_describe(content: bytes, max_pixels: int) -> tuple[dict[str, object], bytes]:
+    """The header and pixels of a file, or a header that says why there are none."""
+    try:
+        return decode(content, max_pixels)
+    except ImportError as error:
+        return {"unreadable": f"this installation cannot read HEIC or AVIF ({error}); install pi-heif"}, b""
+    except MemoryError:
+        return {"too_large": "the picture takes too much memory to decode"}, b""
+    except Exception as error:  # no list is complete: decoders stumble over damaged files in many ways
+        return {"unreadable": f"the picture is damaged or cut: {describe(error)}"}, b""
 
 
 def describe(error: Exception) -> str:
@@ -42,15 +50,24 @@ def describe(error: Exception) -> str:
     return re.sub(r"<.*? at 0x[0-9a-f]+>", "", " ".join(str(error).split()))[:200].strip()
 
 
-def limit_process(max_seconds: float, max_bytes: int) -> None:
-    """End this process when it has used its processor time, and refuse it more memory. Nothing on Windows."""
-    if sys.platform == "win32":
-        return
-    import resource
+def limit_memory(max_bytes: int) -> None:
+    """Refuse this process more address space. Nothing on Windows."""
+    if sys.platform != "win32":
+        import resource
 
+        resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@contextlib.contextmanager
+def time_limit(max_seconds: float) -> Iterator[None]:
+    """End this process when the block has used its processor time. Nothing on Windows."""
+    if sys.platform == "win32":
+        yield
+        return
     signal.setitimer(signal.ITIMER_PROF, max_seconds)  # SIGPROF ends a process that does not handle it
-    resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    yield
+    signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def decode(content: bytes, max_pixels: int) -> tuple[dict[str, object], bytes]:

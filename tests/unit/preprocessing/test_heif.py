@@ -1,11 +1,16 @@
 """HEIC and AVIF are decoded in a process of their own, whose limits end it."""
 
 import io
+import json
 import struct
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -26,6 +31,14 @@ CORPUS = PROJECT / "tests" / "corpus"  # made by pillow-heif, which has an encod
 def bar() -> bytes:
     """A dark bar, upright and left of the middle, on white."""
     return (CORPUS / "bar.heic").read_bytes()[1:]
+
+
+@pytest.fixture(autouse=True)
+def own_decoder() -> Iterator[None]:
+    """Each test starts its own process, with its own limits."""
+    heif.close()
+    yield
+    heif.close()
 
 
 def avif(width: int, height: int) -> bytes:
@@ -66,14 +79,45 @@ def test_too_many_pixels_are_refused_before_decoding() -> None:
         decode(avif(5001, 5000))
 
 
-def test_a_decoder_without_end_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_decoder_without_end_is_ended(bar: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "endless.py"
-    source = f"import sys; sys.path.insert(0, {str(heif.DECODER.parent)!r}); import heif_decoder"
-    program.write_text(f"{source}; heif_decoder.limit_process(float(sys.argv[2]), int(sys.argv[3]))\nwhile True: pass")
+    program.write_text(
+        heif.DECODER.read_text().replace("    picture = open_picture(content)", "    while True:\n        pass")
+    )
     monkeypatch.setattr(heif, "DECODER", program)
     monkeypatch.setattr(heif, "MAX_SECONDS", 0.1)
     with pytest.raises(TooManyPixelsError, match="too much time"):
-        heif.decode_heif(b"")
+        heif.decode_heif(bar)
+    monkeypatch.undo()
+    assert decode(bar).shape == (60, 80, 3)
+
+
+def test_one_process_decodes_many_pictures_and_ends_with_its_parent(bar: bytes) -> None:
+    program = f"""
+from mnist_lightning.preprocessing import heif
+content = open({str(CORPUS / "bar.heic")!r}, "rb").read()[1:]
+pids = {{heif.decode_heif(content) is not None and heif._process.pid for _ in range(5)}}
+print(*pids)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60
+    )
+    (pid,) = map(int, done.stdout.split())
+    assert not psutil.pid_exists(pid)
+    assert done.stderr == ""
+
+
+def test_a_picture_that_is_interrupted_leaves_no_answer_for_the_next_one(bar: bytes) -> None:
+    class TooLateError(Exception):
+        pass
+
+    assert decode(bar).shape == (60, 80, 3)
+    process = heif._process
+    assert process is not None
+    with patch.object(json, "loads", side_effect=TooLateError), pytest.raises(TooLateError):
+        decode(avif(40, 30))
+    assert decode(bar).shape == (60, 80, 3)
+    assert heif._process is not process
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not limit the address space")
@@ -101,7 +145,7 @@ def test_a_batch_begins_no_other_one_after_its_time(bar: bytes) -> None:
         ("import os; os.abort()", NotAPictureError, "SIGABRT"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGPROF)", TooManyPixelsError, "too much time"),
         ("import time; time.sleep(60)", TooManyPixelsError, "too much time"),
-        ("raise ValueError('broken')", RuntimeError, "broken"),
+        ("raise ValueError", RuntimeError, "exit code 1"),
     ],
 )
 def test_how_a_decoder_ends_decides_the_error(
@@ -111,7 +155,7 @@ def test_how_a_decoder_ends_decides_the_error(
     monkeypatch.setattr(heif, "DECODER", tmp_path / "other.py")
     monkeypatch.setattr(heif, "MAX_WAIT", 0.5)
     with pytest.raises(error, match=message):
-        heif.decode_heif(b"")
+        heif.decode_heif(b"anything")
 
 
 def test_the_known_brand_may_be_any_of_the_list(bar: bytes) -> None:
