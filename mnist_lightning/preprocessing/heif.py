@@ -131,8 +131,8 @@ def _start() -> "subprocess.Popen[bytes]":
         atexit.unregister(close)
         atexit.register(close)
         command = [sys.executable, "-I", str(DECODER), str(MAX_PIXELS), str(MAX_SECONDS), str(MAX_BYTES)]
-        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        _process = subprocess.Popen(command, **streams)
+        pipe = subprocess.PIPE
+        _process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
     return _process
 
 
