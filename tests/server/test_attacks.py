@@ -1,7 +1,9 @@
 """Requests that are made to hurt: only their sender is refused, and its neighbours are answered as usual."""
 
 import base64
+import contextlib
 import json
+import os
 import socket
 import threading
 import time
@@ -12,7 +14,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc  # type: ignore[import-untyped]
-import psutil
 import pytest
 import requests
 
@@ -39,25 +40,27 @@ def own_server(small_store: Path) -> Iterator[Server]:
         yield server
 
 
-def scheduled(process: psutil.Process) -> tuple[float, float]:
-    """Nanoseconds that the process has run, and has waited for a core."""
-    try:
-        ran, waited, _ = Path(f"/proc/{process.pid}/schedstat").read_text().split()
-    except OSError:  # a system that does not count them
-        return time.time(), 0.0
-    return float(ran), float(waited)
+def scheduled(*pids: int) -> tuple[float, float]:
+    """Nanoseconds that the threads of these processes have run, and have waited for a core."""
+    ran = waited = 0.0
+    for path in (path for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/schedstat")):
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            values = path.read_text().split()
+            ran, waited = ran + float(values[0]), waited + float(values[1])
+    return ran or time.time(), waited  # a system that does not count them
 
 
 @contextmanager
 def neighbours(server: Server) -> Iterator[None]:
     """Ask the server all the time while the block runs; check that each answer is right and in time.
 
-    In time is meant for a worker that has a core whenever it wants one: the time for which it waited for a core, which
-    other tests occupied, is taken off.
+    In time is meant for a worker, a front end and clients that have a core whenever they want one: the share of time
+    for which they waited for a core, which other tests occupied, is taken off.
     """
     expected, ended = ask(DIGIT, server.url), threading.Event()
     process, before = worker(server), worker(server).memory_info().rss
-    ran, waited = scheduled(process)
+    involved = (process.pid, server.process.pid, os.getpid())
+    ran, waited = scheduled(*involved)
     peak = [before]
 
     def keep_asking(_: int) -> list[float]:
@@ -87,7 +90,7 @@ def neighbours(server: Server) -> Iterator[None]:
         seconds = [value for asked in asking for value in asked.result()]
         measuring.result()
     assert worker(server).pid == process.pid, "the worker was restarted"
-    ran, waited = (now - then for now, then in zip(scheduled(process), (ran, waited), strict=True))
+    ran, waited = (now - then for now, then in zip(scheduled(*involved), (ran, waited), strict=True))
     assert max(seconds) * ran / (ran + waited) < MAX_SECONDS
     assert peak[0] - before < MAX_GROWTH
 
