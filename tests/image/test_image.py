@@ -27,6 +27,7 @@ MAX_BYTES = 0.7e9
 PYTHON = "/opt/venv/bin/python"
 HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:size=64m"]
 CONTEXT = ["requirements-serve.txt", "Dockerfile", ".dockerignore", "Makefile", "mnist_lightning", "config", "frontend"]
+CONTEXT += ["pretrained"]
 DESCRIPTION = {"run_id": "tests", "note": "the committed weights, 'small.pt'"}  # model_store/mnist.json
 # Prints the ports that listen on other addresses than loopback.
 LISTENING = """

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -224,10 +224,16 @@ def test_sigterm_stops_all_processes_after_received_requests_are_answered(
         process.wait_until_ready()
         assert ask(picture.read_bytes(), process.url)["prediction"] == 7
         assert not any(SECRET.items() & child.environ().items() for child in process.children())
-        answers = [pool.submit(predict, process.url) for _ in range(16)]
         metrics = f"http://127.0.0.1:{process.port + 2}/metrics"
         in_flight = re.compile(r"mnist_requests_in_flight (\d+)")
-        wait_until(lambda: int(in_flight.findall(requests.get(metrics, timeout=10).text)[0]) > 4, "no requests arrive")
+        answers: list[Future[set[int]]] = []
+
+        def many_are_in_flight() -> bool:
+            if all(answer.done() for answer in answers):  # also if they were answered before they were counted
+                answers.extend(pool.submit(predict, process.url) for _ in range(16))
+            return int(in_flight.findall(requests.get(metrics, timeout=10).text)[0]) > 4
+
+        wait_until(many_are_in_flight, "no requests arrive")
         pending = [answer for answer in answers if not answer.done()]
         process.stop(signal.SIGTERM)
         assert pending

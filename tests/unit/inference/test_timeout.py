@@ -51,11 +51,14 @@ def test_requests_share_the_budget_of_their_batch_but_for_a_minimum() -> None:
 
 
 def test_a_request_that_uses_up_its_budget_leaves_as_much_to_its_neighbors() -> None:
-    batch = CpuBudget(BATCH_SECONDS)
-    with pytest.raises(TooSlowError), CpuBudget(REQUEST_SECONDS).spend(batch):
-        work(30)
+    for _ in range(5):  # on a busy machine, a signal may be late
+        batch = CpuBudget(BATCH_SECONDS)
+        with pytest.raises(TooSlowError), CpuBudget(REQUEST_SECONDS).spend(batch):
+            work(30)
+        if batch.left > REQUEST_SECONDS / 2:
+            break
     with CpuBudget(REQUEST_SECONDS).spend(batch):
-        work(0.05)  # the first may have overrun its budget by a clock tick or, on a busy machine, by more
+        work(0.05)
 
 
 def test_waiting_and_other_threads_cost_nothing() -> None:
