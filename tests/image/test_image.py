@@ -26,8 +26,8 @@ from tests.support import PROJECT, verb
 MAX_BYTES = 0.7e9
 PYTHON = "/opt/venv/bin/python"
 HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:size=64m"]
-CONTEXT = ["requirements-serve.txt", "Dockerfile", ".dockerignore", "Makefile", "mnist_lightning", "config", "frontend"]
-CONTEXT += ["pretrained"]
+CONTEXT = ["requirements-serve.txt", "Dockerfile", ".dockerignore", "Makefile"]
+CONTEXT += ["mnist_lightning", "config", "frontend", "pretrained"]
 DESCRIPTION = {"run_id": "tests", "note": "the committed weights, 'small.pt'"}  # model_store/mnist.json
 # Prints the ports that listen on other addresses than loopback.
 LISTENING = """
@@ -221,8 +221,8 @@ def test_received_requests_are_answered_when_it_stops(
     name, url = start()
     wait_until(lambda: is_ready(url, timeout=2), name)
     large = draw_seven(tmp_path / "large.png", 2800).read_bytes()  # a twentieth of a second's work each
-    with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(ask, large, url) for _ in range(4)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(ask, large, url) for _ in range(16)]
         time.sleep(0.1)
         pending = sum(not answer.done() for answer in answers)
         started = time.monotonic()
