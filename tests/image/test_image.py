@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -221,9 +221,9 @@ def test_received_requests_are_answered_when_it_stops(
     name, url = start()
     wait_until(lambda: is_ready(url, timeout=2), name)
     large = draw_seven(tmp_path / "large.png", 2800).read_bytes()  # a twentieth of a second's work each
-    with ThreadPoolExecutor(16) as pool:
-        answers = [pool.submit(ask, large, url) for _ in range(16)]
-        time.sleep(0.1)
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(ask, large, url) for _ in range(8)]
+        wait(answers, return_when=FIRST_COMPLETED)  # by then, all have been sent
         pending = sum(not answer.done() for answer in answers)
         started = time.monotonic()
         docker("stop", name)
