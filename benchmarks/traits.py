@@ -19,10 +19,10 @@ from mnist_lightning.datasets import mnist
 from mnist_lightning.datasets.raster import Images, uniform
 from mnist_lightning.datasets.variants import (
     REGIONAL_VARIANTS,
-    draw_bent,
     extreme_ink,
     fit_to_mnist_frame,
     shrink,
+    up_stroke,
 )
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import DigitNet
@@ -38,8 +38,7 @@ def flag(low: float, high: float) -> Draw:
         head, foot = extreme_ink(ones, 0, -1), extreme_ink(ones, 0, 1)
         angle = uniform(count, math.radians(low), math.radians(high), ones)
         length = uniform(count, 1 / 3, 2 / 3, ones) * (foot - head)[:, 1].clamp(min=8)
-        fall = torch.stack([-angle.cos(), angle.sin()], dim=1) * length[:, None]
-        return draw_bent(head, head + fall, uniform(count, -0.1, 0.1, ones), uniform(count, 1.5, 2.5, ones))
+        return up_stroke(head, angle, length, uniform(count, -0.1, 0.1, ones), uniform(count, 1.5, 2.5, ones))
 
     return draw
 

@@ -10,9 +10,11 @@ from mnist_lightning.datasets.raster import (
     SIDE,
     Images,
     Step,
+    coverage,
     dilate,
     draw_segments,
     erode,
+    pixel_positions,
     random_affine,
     uniform,
     uniform_per_image,
@@ -104,15 +106,14 @@ def _zigzag(images: Images) -> Images:
     start, end = _opposite_ends(images)
     direction = end - start
     direction = direction / direction.norm(dim=1, keepdim=True)
-    axis = torch.arange(SIDE, device=images.device, dtype=torch.float32)
-    offset = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1) - start[:, None, None]  # (B, 28, 28, 2)
+    offset = pixel_positions(images.device) - start[:, None, None]  # (B, 28, 28, 2)
     along = (offset * direction[:, None, None]).sum(-1)
     across = offset[..., 0] * direction[:, None, None, 1] - offset[..., 1] * direction[:, None, None, 0]
     bounds = ((3.0, 9.0), (1.0, 3.5), (0.5, 1.6))
     period, amplitude, width = (uniform(count, low, high, images)[:, None, None] for low, high in bounds)
     wave = amplitude * (4 * (along / period - (along / period + 0.5).floor()).abs() - 1)
     distance = (across - wave).abs() / (1 + (4 * amplitude / period).square()).sqrt()
-    return torch.maximum(images, (width / 2 + 0.5 - distance).clamp(0, 1)[:, None])
+    return torch.maximum(images, coverage(distance, width)[:, None])
 
 
 def _outline(images: Images) -> Images:

@@ -64,6 +64,17 @@ def erode(images: Images) -> Images:
     return 1 - dilate(1 - images)
 
 
+def pixel_positions(device: torch.device) -> torch.Tensor:
+    """The position of every pixel, (28, 28, 2) as x, y."""
+    axis = torch.arange(SIDE, device=device, dtype=torch.float32)
+    return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
+
+
+def coverage(distance: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
+    """How much of a pixel a stroke covers, in [0, 1], by the pixel's distance from its middle, both in pixels."""
+    return (width / 2 + 0.5 - distance).clamp(0, 1)
+
+
 def draw_segments(
     start: torch.Tensor, end: torch.Tensor, width: torch.Tensor, gap: torch.Tensor | None = None
 ) -> Images:
@@ -71,13 +82,11 @@ def draw_segments(
 
     With `gap` (B,) the strokes are dotted: ink and paper alternate every `gap` pixels.
     """
-    axis = torch.arange(SIDE, device=start.device, dtype=torch.float32)
-    points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)  # (28, 28, 2)
-    direction, offset = (end - start)[:, None, None], points - start[:, None, None]
+    direction, offset = (end - start)[:, None, None], pixel_positions(start.device) - start[:, None, None]
     length_squared = direction.square().sum(-1).clamp(min=1e-6)
     along = ((offset * direction).sum(-1) / length_squared).clamp(0, 1)  # (B, 28, 28), 0 at start, 1 at end
     distance = torch.linalg.vector_norm(offset - along[..., None] * direction, dim=-1)
-    strokes: torch.Tensor = (width[:, None, None] / 2 + 0.5 - distance).clamp(0, 1)
+    strokes = coverage(distance, width[:, None, None])
     if gap is not None:
         strokes = strokes * ((along * length_squared.sqrt() / gap[:, None, None]).floor() % 2 == 0)
     return strokes[:, None]

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 
-from mnist_lightning.datasets.raster import SIDE, Images, Step, center_of_mass, draw_segments, pick, uniform
+from mnist_lightning.datasets.raster import (
+    SIDE,
+    Images,
+    Step,
+    center_of_mass,
+    coverage,
+    draw_segments,
+    pick,
+    pixel_positions,
+    uniform,
+)
 
 DIGITS_PER_BATCH = 2
 IN_EVERY_BATCH = (1,)  # its share is more than a selection of batches could have
@@ -84,11 +94,10 @@ def _flag_and_foot(ones: Images) -> Images:
     head, foot = extreme_ink(ones, 0, -1), extreme_ink(ones, 0, 1)
     height = (foot - head)[:, 1].clamp(min=8)
     angle, length = uniform(count, 18, 72, ones) * math.pi / 180, uniform(count, 0.25, 0.72, ones) * height
-    fall = torch.stack([-angle.cos(), angle.sin()], dim=1) * length[:, None]
     left = torch.stack([uniform(count, 2, 8, ones), torch.zeros(count, device=ones.device)], dim=1)
     right = torch.stack([uniform(count, 2, 8, ones), uniform(count, -1.5, 1.5, ones)], dim=1)
     width, draws = uniform(count, 1.2, 2.8, ones), torch.rand(2, count, 1, 1, 1, device=ones.device)
-    flag = draw_bent(head, head + fall, uniform(count, -0.15, 0.15, ones), width) * (draws[0] < 0.9)
+    flag = up_stroke(head, angle, length, uniform(count, -0.15, 0.15, ones), width) * (draws[0] < 0.9)
     return torch.maximum(flag, draw_segments(foot - left, foot + right, width) * (draws[1] < 0.25))
 
 
@@ -137,12 +146,10 @@ def _loop(twos: Images) -> Images:
     count = len(twos)
     corner, radius = extreme_ink(twos, -1, 1), uniform(count, 1.2, 2.8, twos)
     middle = corner + torch.stack([0.6 * radius, -0.6 * radius], dim=1)
-    axis = torch.arange(SIDE, device=twos.device, dtype=torch.float32)
-    points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
-    stretched = (points - middle[:, None, None]) * torch.tensor([0.8, 1.0], device=twos.device)
+    offset = pixel_positions(twos.device) - middle[:, None, None]
+    stretched = offset * torch.tensor([0.8, 1.0], device=twos.device)
     distance = (torch.linalg.vector_norm(stretched, dim=-1) - radius[:, None, None]).abs()
-    loops: Images = (uniform(count, 1.2, 2.4, twos)[:, None, None] / 2 + 0.5 - distance).clamp(0, 1)[:, None]
-    return loops
+    return coverage(distance, uniform(count, 1.2, 2.4, twos)[:, None, None])[:, None]
 
 
 def extreme_ink(images: Images, right: float, down: float) -> torch.Tensor:
@@ -151,6 +158,18 @@ def extreme_ink(images: Images, right: float, down: float) -> torch.Tensor:
     score = right * axis[None, :] + down * axis[:, None]
     place = torch.where(images[:, 0] > 0.5, score, -1e4).flatten(1).argmax(1)
     return torch.stack([place % SIDE, place // SIDE], dim=1).float()
+
+
+def up_stroke(
+    head: torch.Tensor, angle: torch.Tensor, length: torch.Tensor, bend: torch.Tensor, width: torch.Tensor
+) -> Images:
+    """Strokes to the tops of ones, `head` (B, 2), from the lower left.
+
+    Their angles with the horizontal are in radians, lengths and widths in pixels, all (B,), as is the bend of
+    `draw_bent`.
+    """
+    fall = torch.stack([-angle.cos(), angle.sin()], dim=1) * length[:, None]
+    return draw_bent(head, head + fall, bend, width)
 
 
 def draw_bent(start: torch.Tensor, end: torch.Tensor, bend: torch.Tensor, width: torch.Tensor) -> Images:
