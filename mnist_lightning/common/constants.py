@@ -1,7 +1,8 @@
 """Names and addresses that more than one package uses."""
 
 LOOPBACK = "127.0.0.1"
-ARCHIVE = "mnist.mar"  # the archive in a model store
+ARCHIVE, DESCRIPTION = "mnist.mar", "mnist.json"  # in a model store: the archive, and where it comes from
+MAX_REQUEST_BYTES = 10_485_760  # of a request's body, as max_request_size in config.properties
 # Inside the archive: the model that is served, and the weights that it was exported from, for explanations.
 EXPORTED, WEIGHTS = "mnist.onnx", "mnist.pt"
 # Names in the exported model: its input and outputs, and two properties of its metadata.

@@ -63,12 +63,12 @@ def format_answers(scores: Scores, threshold: float, images: Sequence[Normalized
     probabilities, is_digit = scores
     predictions = probabilities.argmax(axis=1).tolist()
     rows = probabilities.astype(np.float64).round(6).tolist()
-    odds = is_digit.astype(np.float64).round(6).tolist()
+    certainties = is_digit.astype(np.float64).round(6).tolist()
     return [
         {"prediction": digit, "confidence": row[digit], "probabilities": row, "is_digit": score}
         | ({"rotation": image.rotation} if image.rotation else {})
         | ({} if score >= threshold else {"note": _note(image)})
-        for digit, row, score, image in zip(predictions, rows, odds, images, strict=True)
+        for digit, row, score, image in zip(predictions, rows, certainties, images, strict=True)
     ]
 
 

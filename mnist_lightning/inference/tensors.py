@@ -91,7 +91,8 @@ def scale(numbers: list[Any], allowed: frozenset[type], what: str = "numbers") -
 
     Raises BadNumbersError, naming the first number outside 0 to 255, or that they are normalized otherwise.
     """
-    if invalid := set(map(type, numbers)) - allowed:
+    types = set(map(type, numbers))
+    if invalid := types - allowed:
         index, found = next((i, n) for i, n in enumerate(numbers) if type(n) in invalid)
         raise BadNumbersError(f"only {what} are allowed, but value {index} is {json_type(found)}")
     try:
@@ -107,7 +108,7 @@ def scale(numbers: list[Any], allowed: frozenset[type], what: str = "numbers") -
         index = int(inside.argmin())
         raise BadNumbersError(f"every number must be from 0 to 255, but value {index} is {array[index]:g}")
     if 0 < array.max(initial=0) <= 1:
-        if what not in FLOATS and float not in set(map(type, numbers)):
+        if what not in FLOATS and float not in types:
             raise BadNumbersError("the largest number is 1, but the scale of integers is 0 to 255; multiply by 255")
         array = array * 255
     return array.round().astype(np.uint8)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from mnist_lightning.common.constants import DESCRIPTION
 from mnist_lightning.common.files import copy_atomic, remove_stale, replace_all
 from mnist_lightning.models.digitnet import DigitNet, from_checkpoint
 from mnist_lightning.packaging.archiver import PackagingError, build
@@ -16,7 +17,6 @@ from mnist_lightning.tracking import comparisons, provenance, runs, selection
 from mnist_lightning.tracking.comparisons import Candidate
 from mnist_lightning.training.config import Recipe
 
-DESCRIPTION = "mnist.json"  # beside the archive
 SCRATCH = ".packaging-"  # prefix of the folders in which archives are built, in the same file system
 SUMMARY = ("optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy")  # fields of every candidate
 

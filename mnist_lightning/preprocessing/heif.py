@@ -1,8 +1,8 @@
 """HEIF and AVIF, the formats of phones, decoded by `heif_decoder` in a process of its own.
 
 Their decoders are large C libraries that do not return to Python before a picture is complete, and take as much memory
-as its stream asks for, whatever the header says. A process can be ended, and limited in memory. It
-stays for the next picture, because starting it takes longer than decoding a small one.
+as its stream asks for, whatever the header says. A process can be ended, and limited in memory. It stays for the next
+picture, because starting it takes longer than decoding a small one.
 """
 
 import atexit

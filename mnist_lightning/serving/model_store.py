@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from mnist_lightning.common.constants import ARCHIVE
+from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION
 from mnist_lightning.common.paths import resource
 
 DEFAULT = Path("model_store")
@@ -28,7 +28,7 @@ def choose_store(store: Path | None) -> Path:
 def describe(folder: Path) -> str:
     """A phrase for the pretrained model, such as "the pretrained one (SGD, seed 0, 99.55 % on MNIST's test set)"."""
     try:
-        model = json.loads((folder / "mnist.json").read_text())
+        model = json.loads((folder / DESCRIPTION).read_text())
         accuracy = f"{100 * model['final_test_accuracy']:.2f} % on MNIST's test set"
         return f"the pretrained one ({model['optimizer']}, seed {model['seed']}, {accuracy})"
     except (OSError, ValueError, KeyError, TypeError):

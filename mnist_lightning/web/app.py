@@ -23,6 +23,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from mnist_lightning import client
+from mnist_lightning.common.constants import MAX_REQUEST_BYTES
 from mnist_lightning.inference.errors import ACCEPTED, http_status
 from mnist_lightning.preprocessing.decode import decode
 from mnist_lightning.preprocessing.errors import BadPictureError
@@ -32,7 +33,6 @@ from mnist_lightning.web.feedback import Quota, QuotaError
 
 PAGE = Path(__file__).with_name("index.html")
 EXAMPLES = Path(__file__).with_name("examples")  # pictures, DIGIT-KIND.jpg; made by benchmarks.examples
-MAX_BYTES = 10_485_760  # of a picture, as max_request_size in config.properties
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORWARDED_STATUSES = (400, 413, 415, 501, 504)  # of the model server, where they describe the page's request too
 
@@ -75,8 +75,8 @@ async def _read_body(request: Request) -> bytes:
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
-        if len(content) > MAX_BYTES:
-            raise HTTPException(413, f"the picture is too large; the limit is {MAX_BYTES:,} bytes")
+        if len(content) > MAX_REQUEST_BYTES:
+            raise HTTPException(413, f"the picture is too large; the limit is {MAX_REQUEST_BYTES:,} bytes")
     return bytes(content)
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from mnist_lightning.__main__ import VERBS
-from mnist_lightning.common.constants import ARCHIVE, EXPORTED
+from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION, EXPORTED
 from mnist_lightning.common.paths import PACKAGE
-from mnist_lightning.packaging.promotion import DESCRIPTION
 from tests.disks import read_only, small_disk
 from tests.support import PROJECT, verb
 from tests.training.conftest import ONE_THREAD, Finished, Workplace

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mnist_lightning import package
-from mnist_lightning.common.constants import ARCHIVE, EXPORTED
+from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION, EXPORTED
 from mnist_lightning.models import digitnet
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import LEGACY_KEYS, DigitNet, checkpoint_of
@@ -89,7 +89,7 @@ def test_a_failure_leaves_the_former_archive_and_description(
         raise PackagingError("the disk is full")
 
     Path("store").mkdir()
-    for name in (ARCHIVE, promotion.DESCRIPTION):
+    for name in (ARCHIVE, DESCRIPTION):
         Path("store", name).write_text(f"former {name}")
     with runs.run("comparison") as parent:
         run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
@@ -99,7 +99,7 @@ def test_a_failure_leaves_the_former_archive_and_description(
     with pytest.raises(PackagingError, match="the disk is full"):
         promotion.archive_run(run_id, Path("store"))
     assert sorted(path.name for path in Path("store").iterdir()) == ["mnist.json", "mnist.mar"]
-    for name in (ARCHIVE, promotion.DESCRIPTION):
+    for name in (ARCHIVE, DESCRIPTION):
         assert Path("store", name).read_text() == f"former {name}"
 
 
@@ -119,7 +119,7 @@ def test_both_files_are_complete_before_one_is_replaced(
 
     def record(self: Path, target: Path) -> Path:
         folder = self.parent
-        names = (ARCHIVE, promotion.DESCRIPTION)
+        names = (ARCHIVE, DESCRIPTION)
         replaced.append((target.name, [name for name in names if (folder / name).exists()]))
         return replace(self, target)
 
@@ -128,14 +128,14 @@ def test_both_files_are_complete_before_one_is_replaced(
     monkeypatch.setattr(promotion, "build", build_fast)
     monkeypatch.setattr(Path, "replace", record)
     promotion.archive_run(run_id, Path("store"))
-    assert replaced == [(ARCHIVE, [ARCHIVE, promotion.DESCRIPTION]), (promotion.DESCRIPTION, [promotion.DESCRIPTION])]
+    assert replaced == [(ARCHIVE, [ARCHIVE, DESCRIPTION]), (DESCRIPTION, [DESCRIPTION])]
 
 
 def test_a_full_disk_leaves_the_former_files(
     mlflow_store: Path, network: DigitNet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("store").mkdir()
-    for name in (ARCHIVE, promotion.DESCRIPTION):
+    for name in (ARCHIVE, DESCRIPTION):
         Path("store", name).write_text(f"former {name}")
     with runs.run("comparison") as parent:
         run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_the_former_files(
         assert package.main(["--run", run_id, "--store", "store"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert {path.name: path.read_text() for path in Path("store").iterdir()} == {
-        name: f"former {name}" for name in (ARCHIVE, promotion.DESCRIPTION)
+        name: f"former {name}" for name in (ARCHIVE, DESCRIPTION)
     }
 
 
@@ -162,7 +162,7 @@ def test_a_container_can_read_the_store_whatever_the_umask(
         os.umask(before)
     assert Path("store").stat().st_mode & 0o777 == 0o755
     modes = {path.name: path.stat().st_mode & 0o777 for path in Path("store").iterdir()}
-    assert modes == dict.fromkeys((ARCHIVE, EXPORTED, promotion.DESCRIPTION), 0o644)
+    assert modes == dict.fromkeys((ARCHIVE, EXPORTED, DESCRIPTION), 0o644)
 
 
 def test_what_a_killed_process_left_in_the_store_is_deleted_an_hour_later(
@@ -175,9 +175,7 @@ def test_what_a_killed_process_left_in_the_store_is_deleted_an_hour_later(
     os.utime(Path("store", f"{promotion.SCRATCH}old"), (0, 0))
     monkeypatch.setattr(promotion, "build", build_fast)
     promotion.archive_run(run_id, Path("store"))
-    assert {path.name for path in Path("store").iterdir()} == {
-        *(ARCHIVE, promotion.DESCRIPTION, f"{promotion.SCRATCH}new")
-    }
+    assert {path.name for path in Path("store").iterdir()} == {*(ARCHIVE, DESCRIPTION, f"{promotion.SCRATCH}new")}
 
 
 def test_runs_that_cannot_be_archived(mlflow_store: Path) -> None:

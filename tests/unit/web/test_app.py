@@ -10,12 +10,13 @@ import pytest
 import requests
 
 from benchmarks.examples import EXAMPLE_PICTURES
+from mnist_lightning.common.constants import MAX_REQUEST_BYTES
 from mnist_lightning.common.paths import resource
 from mnist_lightning.preprocessing.decode import decode
 from mnist_lightning.preprocessing.normalize import from_bytes, normalize_with_count, turn
 from mnist_lightning.serving.torchserve import free_port
 from mnist_lightning.web import feedback
-from mnist_lightning.web.app import EXAMPLES, MAX_BYTES
+from mnist_lightning.web.app import EXAMPLES
 from mnist_lightning.web.feedback import Quota
 from tests.disks import file_size_limit
 from tests.pages import running_page, stub_model_server
@@ -100,12 +101,12 @@ def check_error(page: str, path: str, body: bytes, status: int, message: str) ->
 
 
 def test_size_limit_is_that_of_the_model_server() -> None:
-    assert f"max_request_size={MAX_BYTES}\n" in resource("config/config.properties").read_text()
+    assert f"max_request_size={MAX_REQUEST_BYTES}\n" in resource("config/config.properties").read_text()
 
 
 @pytest.mark.parametrize("path", ["read", "explain", "feedback/7"])
 def test_too_large_picture_is_rejected(page: str, path: str) -> None:
-    check_error(page, path, bytes(MAX_BYTES + 1), 413, "10,485,760 bytes")
+    check_error(page, path, bytes(MAX_REQUEST_BYTES + 1), 413, "10,485,760 bytes")
 
 
 @pytest.mark.parametrize("label", ["10", "-1", "seven", "7.5", "7?read=11", "7?read=x"])
