@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-Stroke = Sequence[tuple[float, float]]  # (x, y) as fractions of the canvas
+Stroke = Sequence[tuple[float, float]]  # (x, y) as fractions of the square in the middle of the canvas
 PROJECT = Path(__file__).resolve().parent.parent
 EXECUTABLES = ("chromium", "chromium-browser", "google-chrome")
 # No background requests, and no software emulation of a GPU, which would take CPU time from the servers.
@@ -56,9 +56,10 @@ def page_server(*flags: str, folder: Path = PROJECT) -> Iterator[str]:
 
 
 def canvas_box(page: Page) -> tuple[float, float, float]:
-    """Return the canvas's left, top and side in the window, in pixels."""
-    box = page.locator("#pad").evaluate("pad => Object.values(pad.getBoundingClientRect().toJSON()).slice(0, 3)")
-    return box[0], box[1], box[2]
+    """Return the left, top and side of the square in the middle of the canvas, in pixels of the window."""
+    box = page.locator("#pad").evaluate("pad => Object.values(pad.getBoundingClientRect().toJSON()).slice(0, 4)")
+    left, top, width, height = box
+    return left + (width - height) / 2, top, height
 
 
 def draw_strokes(page: Page, strokes: Sequence[Stroke], pause: float = 0) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lightning.client import DEFAULT_URL, TOKEN_HELP, ClientError, ask
+from mnist_lightning.client.api import EXPLANATION_FIELDS
 from mnist_lightning.client.figure import save_explanation
-from mnist_lightning.client.formatting import format_answer
+from mnist_lightning.client.formatting import UNSURE, format_answer
 from mnist_lightning.common import tokens
 from mnist_lightning.common.arguments import seconds
 
@@ -49,14 +50,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="picture file, or - for standard input")
     parser.add_argument(
-        "--top", type=_one_to_ten, default=10, metavar="N", help="show the N most probable digits (%(default)s)"
+        "--top",
+        type=_one_to_ten,
+        metavar="N",
+        help="show the N most probable digits, of a number those for each of its digits (all 10 for a single digit; "
+        f"for a digit of a number one, or two if the confidence is below {100 * UNSURE:.0f} %%)",
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON per picture")
     parser.add_argument("--url", default=DEFAULT_URL, help="URL of the server (%(default)s)")
     parser.add_argument("--timeout", type=seconds, default=10.0, help="seconds to wait for an answer (%(default)s)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help=TOKEN_HELP)
     parser.add_argument(
-        "--explain", type=Path, metavar="PNG", help="draw the pixels for and against the prediction into this file"
+        "--explain", type=Path, metavar="PNG", help="draw the pixels for and against each digit into this file"
     )
     options = parser.parse_args(arguments)
     if options.explain and len(options.pictures) > 1:
@@ -78,7 +83,7 @@ def _classify(name: str, options: argparse.Namespace, token: str | None) -> bool
         answer = ask(_read(name), options.url, options.timeout, token, explain=bool(options.explain))
         if options.explain:
             _draw(answer, options.explain)
-            del answer["seen"], answer["explanation"]
+            _remove_explanations(answer)
     except ClientError as error:
         print(f"error: {name}: {error}", file=sys.stderr)
         return False
@@ -93,6 +98,12 @@ def _read(name: str) -> bytes:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise ClientError(f"the file cannot be read: {error.strerror or error}") from error
+
+
+def _remove_explanations(answer: dict[str, Any]) -> None:
+    for part in (answer, *answer.get("digits", [])):
+        for name in EXPLANATION_FIELDS:
+            part.pop(name, None)
 
 
 def _draw(answer: dict[str, Any], path: Path) -> None:

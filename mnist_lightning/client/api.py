@@ -1,5 +1,6 @@
 """The HTTP client: `ask` posts one picture and returns the server's answer."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from mnist_lightning.common import tokens
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+EXPLANATION_FIELDS = ("seen", "explanation")
 MAX_MESSAGE = 500  # characters of an answer that an error repeats
 TOKEN_HELP = (
     "file with the server's token "
@@ -39,12 +41,19 @@ def ask(
 ) -> dict[str, Any]:
     """Return the server's answer for the content of a picture file.
 
-    The answer contains `prediction` (0 to 9), `confidence`, `probabilities` (10) and `is_digit` (0 to 1). If the
-    picture does not look like a single digit, it also contains `note`, a sentence for the user; if it was read better
-    turned, `rotation`, the degrees that the digit is turned by, clockwise.
+    The answer contains `prediction` (0 to 9), `confidence`, `probabilities` (10) and `is_digit` (0 to 1), and `number`,
+    what the picture shows as a string: `"7"`, `"3450"`, `"12\\n345"` for two lines, with `?` for a piece that is no
+    digit. `number_of` reads it, also from the answer of a server that sends none. If the picture does not look like a
+    single digit, the answer also contains `note`, a sentence for the user; if it was read better turned, `rotation`,
+    the degrees that the digit is turned by, clockwise.
 
-    With `explain`, it also contains `seen`, the 28×28 network input with values from 0 to 255, and `explanation`,
-    28×28 attributions that are positive where a pixel supports the prediction.
+    For several digits, `confidence` is the probability that every one is right, `digits` is a list with an object for
+    each, line after line and from left to right, and `lines`, if there are several, a list of their strings. An object
+    contains `prediction`, `confidence`, `probabilities`, `is_digit` and `box`, its left, top, width and height in
+    pixels of the picture.
+
+    With `explain`, the answer and each of `digits` also contain `seen`, the 28×28 network input with values from 0 to
+    255, and `explanation`, 28×28 attributions that are positive where a pixel supports the prediction.
 
     Raises ClientError if the server is not running, takes longer than `timeout` seconds, or rejects the picture.
     """
@@ -68,6 +77,17 @@ def ask(
     return cast(dict[str, Any], body)
 
 
+def number_of(answer: Mapping[str, Any]) -> str:
+    """The number in an answer, its lines joined by line feeds; the prediction if the server is too old to send one."""
+    return str(answer.get("number", answer["prediction"]))
+
+
+def pieces_of(answer: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each character of an answer's number, a digit or `?`, with its part of `digits`; none for a single digit."""
+    digits = answer.get("digits", [])
+    return list(zip(number_of(answer).replace("\n", ""), digits, strict=True)) if digits else []
+
+
 def session(url: str) -> requests.Session:
     """Return an HTTP session that connects to this machine directly even if HTTP_PROXY is set."""
     http = requests.Session()
@@ -82,14 +102,26 @@ def is_loopback(url: str) -> bool:
 
 def _is_answer(body: object, *, explain: bool) -> bool:
     """Whether the JSON is what a server of this project answers."""
-    if not isinstance(body, dict):
+    if not (isinstance(body, dict) and _is_digit(body)):
         return False
-    probabilities = body.get("probabilities")
-    if not (isinstance(probabilities, list) and len(probabilities) == 10):
+    explained = not explain or all(isinstance(body.get(name), list) for name in EXPLANATION_FIELDS)
+    number, digits = body.get("number", ""), body.get("digits", [])
+    if not (explained and isinstance(number, str) and isinstance(digits, list)):
         return False
-    numbers = [*(body.get(name) for name in ("prediction", "confidence", "is_digit")), *probabilities]
-    explained = not explain or all(isinstance(body.get(name), list) for name in ("seen", "explanation"))
-    return explained and all(isinstance(one, int | float) for one in numbers)
+    has_all_digits = not digits or len(digits) == len(number.replace("\n", ""))
+    return has_all_digits and all(_is_digit(digit) and _are_numbers(digit.get("box"), 4) for digit in digits)
+
+
+def _is_digit(part: object) -> bool:
+    """Whether a part of an answer describes a digit."""
+    if not isinstance(part, dict):
+        return False
+    numbers = [part.get(name) for name in ("prediction", "confidence", "is_digit")]
+    return _are_numbers(numbers, 3) and _are_numbers(part.get("probabilities"), 10)
+
+
+def _are_numbers(values: object, count: int) -> bool:
+    return isinstance(values, list) and len(values) == count and all(isinstance(one, int | float) for one in values)
 
 
 def _message(body: object) -> object:

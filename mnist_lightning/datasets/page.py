@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -100,20 +100,45 @@ def mix(first: Color, second: Color, share: float) -> Color:
     return np.asarray(first + share * (second - first), dtype=np.float32)
 
 
-def strokes(digit: Bytes, height: float, rng: Generator) -> Floats:
+@dataclass(frozen=True)
+class Hand:
+    """How somebody writes."""
+
+    width: float  # of the pen's strokes, as a fraction of the digits' height
+    redrawn: bool  # with a pen of that even width; otherwise digits keep the strokes that they have
+    angle: float  # radians, counterclockwise
+    slant: float
+    stretch: tuple[float, float]  # logarithms of the scales along x and y
+
+    @classmethod
+    def random(cls, rng: Generator) -> "Hand":
+        """Somebody's hand; six in ten write with a pen of even width."""
+        redrawn, width = rng.random() < 0.6, log_uniform(rng, 0.018, 0.11)
+        angle, slant = math.radians(rng.uniform(-12, 12)), rng.uniform(-0.2, 0.2)
+        across, down = rng.uniform(-0.12, 0.12, 2).tolist()
+        return cls(width, redrawn, angle, slant, (across, down))
+
+    def vary(self, rng: Generator) -> "Hand":
+        """The same hand, a little different."""
+        angle, slant, *stretch = rng.normal(0, (0.05, 0.05, 0.05, 0.05)).tolist()
+        across, down = (own + change for own, change in zip(self.stretch, stretch, strict=True))
+        return replace(self, angle=self.angle + angle, slant=self.slant + slant, stretch=(across, down))
+
+
+def strokes(digit: Bytes, height: float, rng: Generator, hand: Hand | None = None) -> Floats:
     """The ink (h, w) in [0, 1] of a digit (28, 28), cropped, with a box about `height` pixels high or wide.
 
-    Edges are as sharp as a pen's. Six in ten are drawn anew along their middle with a pen of even width.
+    Edges are as sharp as a pen's. Without a `hand`, it is a random one.
     """
+    hand = hand or Hand.random(rng)
     scale = height / 20
     side = max(8, round(28 * scale))
     smooth = cv2.resize(digit, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.float32) / 255
     ink = np.clip((smooth - 0.5) * max(scale, 1) + 0.5, 0, 1).astype(np.float32)
-    if rng.random() < 0.6:
-        ink = redraw(ink, max(1.2, height * log_uniform(rng, 0.018, 0.11)))
-    angle, slant = math.radians(rng.uniform(-12, 12)), rng.uniform(-0.2, 0.2)
-    matrix = np.array([[math.cos(angle), math.sin(angle) + slant], [-math.sin(angle), math.cos(angle)]])
-    matrix *= np.exp(rng.uniform(-0.12, 0.12, 2))[:, None]
+    if hand.redrawn:
+        ink = redraw(ink, max(1.2, height * hand.width))
+    cosine, sine = math.cos(hand.angle), math.sin(hand.angle)
+    matrix = np.array([[cosine, sine + hand.slant], [-sine, cosine]]) * np.exp(hand.stretch)[:, None]
     reach = math.ceil(side * 1.5)
     offset = np.array([reach / 2, reach / 2]) - matrix @ np.array([side / 2, side / 2])
     turned = cv2.warpAffine(ink, np.column_stack([matrix, offset]), (reach, reach), flags=cv2.INTER_LINEAR)

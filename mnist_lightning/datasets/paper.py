@@ -4,10 +4,7 @@ Drawn at twice the final resolution in this order: paper, print (squares, rules,
 them (a box, a circle, a line below), what lies around the paper, then light, the camera's blur, noise and compression.
 """
 
-import multiprocessing
-import signal
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 
 import cv2
 import numpy as np
@@ -16,9 +13,9 @@ from numpy.random import Generator
 from mnist_lightning.datasets.camera import SUPERSAMPLING, Photograph, develop
 from mnist_lightning.datasets.page import Page, place_digits
 from mnist_lightning.datasets.page_steps import EXTRAS, KINDS, edge
+from mnist_lightning.datasets.parallel import generate
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.segment import pad_to_square
-from mnist_lightning.serving.resources import available_cores
 
 NUMBERS, MAX_DIGITS = 0.25, 5  # fraction of the photographs with several digits, and at most so many
 CHUNK = 50  # photographs that a process draws at once
@@ -40,32 +37,18 @@ def photographs(digits: Bytes, count: int, seed: int, side: int) -> tuple[Bytes,
     """
     images, masks = np.empty((count, side, side, 3), np.uint8), np.empty((count, side, side), np.uint8)
     tasks = [(seed, range(first, min(first + CHUNK, count)), side) for first in range(0, count, CHUNK)]
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads could hang
-    with ProcessPoolExecutor(available_cores(), context, _share, (digits,)) as pool:
-        try:
-            for (_, places, _), (part, part_masks) in zip(tasks, pool.map(_draw_chunk, tasks), strict=True):
-                images[places.start : places.stop], masks[places.start : places.stop] = part, part_masks
-        finally:
-            pool.shutdown(cancel_futures=True)  # after an error, the rest is not drawn
+    for (_, places, _), (part, part_masks) in zip(tasks, generate(_draw_chunk, digits, tasks), strict=True):
+        images[places.start : places.stop], masks[places.start : places.stop] = part, part_masks
     return images, masks
 
 
-_shared: list[Bytes] = []  # the digits, in a process that draws
-
-
-def _share(digits: Bytes) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-    cv2.setNumThreads(1)
-    _shared.append(digits)
-
-
-def _draw_chunk(task: tuple[int, range, int]) -> tuple[Bytes, Bytes]:
+def _draw_chunk(digits: Bytes, task: tuple[int, range, int]) -> tuple[Bytes, Bytes]:
     seed, places, side = task
     images, masks = [], []
     for place in places:
         rng = np.random.default_rng([seed, place])
         count = int(rng.integers(2, MAX_DIGITS + 1)) if rng.random() < NUMBERS else 1
-        made = photograph(list(_shared[0][rng.integers(0, len(_shared[0]), count)]), rng, side)
+        made = photograph(list(digits[rng.integers(0, len(digits), count)]), rng, side)
         images.append(pad_to_square(made.image, side, cv2.BORDER_REPLICATE))
         masks.append(pad_to_square(made.mask, side, cv2.BORDER_CONSTANT))
     return np.stack(images), np.stack(masks)

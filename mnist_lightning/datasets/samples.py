@@ -1,9 +1,11 @@
 """Labelled image files: those of a folder, MNIST's test set, or its digits in the formats that users send."""
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from PIL import Image, ImageOps
 
@@ -14,6 +16,8 @@ SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".heic", ".heif", ".avif", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     *(".pbm", ".pgm", ".ppm"),
 }
+LINES_OF_DIGITS = re.compile(r"[0-9]+(?:_[0-9]+)*")
+Label = TypeVar("Label", int, str)
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,12 @@ class SampleError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Generic[Label]):
     """A labelled image file."""
 
     name: str
     group: str  # the sub-folder under which it is counted
-    label: int
+    label: Label  # a digit, or the text of a number: its lines, joined by line feeds
     content: bytes
 
 
@@ -55,7 +59,7 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def load_folder(folder: Path) -> Iterable[Sample]:
+def load_folder(folder: Path) -> Iterable[Sample[int]]:
     """The labelled image files of a folder and its sub-folders.
 
     The label is the first character of the file name, or the name of the file's folder if that is one digit.
@@ -63,12 +67,7 @@ def load_folder(folder: Path) -> Iterable[Sample]:
     Raises:
         SampleError: `folder` is no folder or has no image file, or a file has no label.
     """
-    if not folder.is_dir():
-        raise SampleError(f"{folder} is not a folder")
-    paths = sorted(path for path in folder.rglob("*") if is_image(path))
-    if not paths:
-        raise SampleError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
-    for path in paths:
+    for path in _find_images(folder):
         digit_folder = path.parent != folder and len(path.parent.name) == 1 and path.parent.name in "0123456789"
         label = path.parent.name if digit_folder else path.name[0]
         if label not in "0123456789":
@@ -77,7 +76,37 @@ def load_folder(folder: Path) -> Iterable[Sample]:
         yield Sample(str(path.relative_to(folder)), str(group), int(label), path.read_bytes())
 
 
-def mnist_test_set(folder: Path) -> list[Sample]:
+def load_numbers(folder: Path) -> Iterable[Sample[str]]:
+    """The image files of a folder and its sub-folders, each labelled with the number that it shows.
+
+    The label is the part of the file name before the first `-`, or before the suffix if there is none. Lines are joined
+    by `_` in the name and by a line feed in the label: `12_345-a.png` shows "12\\n345".
+
+    Raises:
+        SampleError: `folder` is no folder or has no image file, or a file has no label.
+    """
+    for path in _find_images(folder):
+        label = path.stem.split("-")[0]
+        if not LINES_OF_DIGITS.fullmatch(label):
+            raise SampleError(
+                f"{path}: the file's name is not that of a number, digits and then '-' or the suffix, "
+                "with '_' between two lines: 3450.png, 12_345-a.png"
+            )
+        name = path.relative_to(folder)
+        yield Sample(str(name), str(name.parent), label.replace("_", "\n"), path.read_bytes())
+
+
+def _find_images(folder: Path) -> list[Path]:
+    """The image files of a folder and its sub-folders, sorted. Raises SampleError if there are none."""
+    if not folder.is_dir():
+        raise SampleError(f"{folder} is not a folder")
+    paths = sorted(path for path in folder.rglob("*") if is_image(path))
+    if not paths:
+        raise SampleError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
+    return paths
+
+
+def mnist_test_set(folder: Path) -> list[Sample[int]]:
     """MNIST's test digits as BMP files. Raises mnist.MnistUnavailableError."""
     images, labels = _test_digits(folder, 10_000)
     return [
@@ -86,7 +115,7 @@ def mnist_test_set(folder: Path) -> list[Sample]:
     ]
 
 
-def presented_digits(folder: Path, names: Sequence[str], n_digits: int) -> list[Sample]:
+def presented_digits(folder: Path, names: Sequence[str], n_digits: int) -> list[Sample[int]]:
     """The first `n_digits` of MNIST's test set in each of the named PRESENTATIONS, digit after digit.
 
     Raises:

@@ -6,7 +6,7 @@ After Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
-from torchmetrics.functional.classification import multiclass_calibration_error
+from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 BINS = 15
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -35,3 +35,8 @@ def calibration_error(probabilities: torch.Tensor, labels: torch.Tensor) -> floa
         labels: (N,) digits.
     """
     return multiclass_calibration_error(probabilities, labels, num_classes=10, n_bins=BINS, norm="l1").item()
+
+
+def confidence_error(confidences: torch.Tensor, correct: torch.Tensor) -> float:
+    """As `calibration_error`, for answers of any kind: their confidences in [0, 1] (N,), and which are right (N,)."""
+    return binary_calibration_error(confidences, correct.int(), n_bins=BINS, norm="l1").item()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
@@ -18,6 +19,14 @@ Array = NDArray[Any]
 def save(figure: Figure, path: Path, dpi: int = 120) -> None:
     """Write a figure in the format that the file's suffix names. Raises OSError."""
     save_atomic(path, lambda temporary: figure.savefig(temporary, dpi=dpi))
+
+
+def save_all(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Write figures into a folder, which is made if need be, by file name; their paths. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        save(figure, folder / name)
+    return [folder / name for name in figures]
 
 
 def comparison_curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -138,16 +147,35 @@ def pictures_and_inputs(pictures: Sequence[Array], inputs: Sequence[Array], titl
     """Pairs of images with a title: a picture of any size, and the network input (28, 28) made from it."""
     columns = 5
     rows = max(1, math.ceil(len(pictures) / columns))
-    figure = Figure(figsize=(columns * 2.2, rows * 1.5 + 0.3), layout="constrained")
-    grid = figure.subplots(rows, columns * 2, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
+    figure, grid = _grid_of_pictures(rows, columns * 2, (columns * 2.2, rows * 1.5 + 0.3))
     for place, (picture, model_input, title) in enumerate(zip(pictures, inputs, titles, strict=True)):
         left, right = grid[place // columns, place % columns * 2 : place % columns * 2 + 2]
         left.imshow(picture, cmap="gray")
         right.imshow(model_input, cmap="gray")
         left.set_title(title, fontsize=9, loc="left")
     return figure
+
+
+def boxed_pictures(pictures: Sequence[Array], boxes: Sequence[Array], titles: Sequence[str]) -> Figure:
+    """Pictures of any size with a title, and the boxes drawn in each: (n, 4), as left, top, width, height in pixels."""
+    columns = 4
+    rows = max(1, math.ceil(len(pictures) / columns))
+    figure, grid = _grid_of_pictures(rows, columns, (columns * 2.8, rows * 1.9 + 0.3))
+    for axes, picture, found, title in zip(grid.flat, pictures, boxes, titles, strict=False):  # the grid may be larger
+        axes.imshow(picture, cmap="gray")
+        for left, top, width, height in found:  # imshow's pixels are centred on whole numbers
+            axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="red"))
+        axes.set_title(title, fontsize=8)
+    return figure
+
+
+def _grid_of_pictures(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Array]:
+    """A figure of a size in inches, and its axes (rows, columns), without ticks and frames."""
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    return figure, grid
 
 
 def ink_examples(pictures: Array, masks: Array, ink: Array) -> Figure:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from mnist_lightning.datasets.samples import Sample
 from mnist_lightning.evaluation import plots
 from mnist_lightning.evaluation.calibration import calibration_error
 from mnist_lightning.evaluation.classify import Classifier, Outcome, Unanswered
+from mnist_lightning.preprocessing.decode import decode
+from mnist_lightning.preprocessing.heif import is_heif
+from mnist_lightning.preprocessing.heif_decoder import open_picture
 from mnist_lightning.preprocessing.normalize import from_bytes
 
 BATCH_SIZE = 250
@@ -29,7 +33,7 @@ GALLERY_SIZE = 30  # misread pictures in the figure
 class Results:
     """Labelled pictures and the classifier's outcome for each."""
 
-    samples: Sequence[Sample]
+    samples: Sequence[Sample[int]]
     outcomes: Sequence[Outcome]
 
     @property
@@ -64,7 +68,7 @@ class Report:
     refused: dict[str, str]  # why a picture has no answer
 
 
-def classify_samples(samples: Sequence[Sample], classify: Classifier) -> Results:
+def classify_samples(samples: Sequence[Sample[Any]], classify: Classifier) -> list[Outcome]:
     """Classify labelled pictures in batches; on a terminal, stderr shows the progress."""
     outcomes: list[Outcome] = []
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
@@ -73,7 +77,7 @@ def classify_samples(samples: Sequence[Sample], classify: Classifier) -> Results
             batch = samples[start : start + BATCH_SIZE]
             outcomes += classify([sample.content for sample in batch])
             progress.advance(task, len(batch))
-    return Results(samples, outcomes)
+    return outcomes
 
 
 def make_report(results: Results) -> Report:
@@ -81,8 +85,8 @@ def make_report(results: Results) -> Report:
     names = [sample.name for sample in results.samples]
     labels, predictions = results.labels, results.predictions
     correct, answered = predictions == labels, predictions >= 0
-    outcomes = dict(zip(names, results.outcomes, strict=True))
-    answers = {name: one for name, one in outcomes.items() if not isinstance(one, Unanswered)}
+    outcomes = zip(names, results.outcomes, strict=True)
+    answers = {name: one for name, one in outcomes if not isinstance(one, Unanswered)}
     notes = {name: answer["note"] for name, answer in answers.items() if "note" in answer}
     return Report(
         pictures=len(labels),
@@ -94,7 +98,7 @@ def make_report(results: Results) -> Report:
         misread={names[index]: int(predictions[index]) for index in np.flatnonzero(answered & ~correct)},
         no_digit=len(notes) / len(labels),
         notes=dict(sorted(notes.items())),
-        refused={name: one.reason for name, one in outcomes.items() if isinstance(one, Unanswered)},
+        refused=refusals(results.samples, results.outcomes),
     )
 
 
@@ -105,10 +109,35 @@ def save_figures(results: Results, folder: Path) -> list[Path]:
         "confusion_matrix.png": plots.confusion_matrix(results.labels[answered], results.predictions[answered]),
         "misread.png": _misread_pictures(results),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        plots.save(figure, folder / name)
-    return [folder / name for name in figures]
+    return plots.save_all(figures, folder)
+
+
+def refusals(samples: Sequence[Sample[Any]], outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Why a picture has no answer, by picture, of those that have none."""
+    pairs = zip(samples, outcomes, strict=True)
+    return {sample.name: one.reason for sample, one in pairs if isinstance(one, Unanswered)}
+
+
+def most_confident(wrong: NDArray[np.bool_], confidence: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The indices of the errors that a gallery shows, most confident first, from arrays (N,)."""
+    indices = np.flatnonzero(wrong)
+    return indices[np.argsort(-confidence[indices])][:GALLERY_SIZE]
+
+
+def gallery_picture(content: bytes) -> tuple[NDArray[np.uint8], float]:
+    """A picture file as RGBA pixels (H, W, 4), upright, and their scale: 0.5 if the file has twice as many per side.
+
+    Raises BadPictureError.
+    """
+    pixels = decode(content)
+    sent = open_picture(content) if is_heif(content) else Image.open(io.BytesIO(content))
+    return np.asarray(Image.fromarray(pixels).convert("RGBA")), max(pixels.shape[:2]) / max(sent.size)
+
+
+def print_refusals(refused: dict[str, str]) -> None:
+    """Print a line for each picture without an answer."""
+    for name, reason in refused.items():
+        print(f"no answer for {name}: {reason}")
 
 
 def print_report(report: Report) -> None:
@@ -119,8 +148,7 @@ def print_report(report: Report) -> None:
         for key, accuracy in accuracies.items():
             table.add_row(key, f"{100 * accuracy:.2f} %")
         console.print(table)
-    for name, reason in report.refused.items():
-        print(f"no answer for {name}: {reason}")
+    print_refusals(report.refused)
     print(f"{100 * report.no_digit:.2f} % do not look like a single digit")
     error = report.calibration_error
     calibration = "" if error is None else f", expected calibration error {100 * error:.2f} %"
@@ -138,11 +166,10 @@ def _group_means(groups: NDArray[np.generic], correct: NDArray[np.bool_]) -> dic
 def _misread_pictures(results: Results) -> Figure:
     """The most confident errors: each picture as it was sent, and the network's input."""
     labels, predictions, confidence = results.labels, results.predictions, results.probabilities.max(axis=1)
-    wrong = np.flatnonzero((predictions >= 0) & (predictions != labels))
-    shown = wrong[np.argsort(-confidence[wrong])][:GALLERY_SIZE]
+    shown = most_confident((predictions >= 0) & (predictions != labels), confidence)
     contents = [results.samples[index].content for index in shown]
     return plots.pictures_and_inputs(
-        [np.asarray(Image.open(io.BytesIO(content)).convert("RGBA")) for content in contents],
+        [gallery_picture(content)[0] for content in contents],
         [from_bytes(content) for content in contents],
         [f"{labels[index]} → {predictions[index]}, {100 * confidence[index]:.0f} %" for index in shown],
     )

@@ -173,11 +173,16 @@ def _trim(ink: Bytes) -> Bytes:
 
 
 def _scale(ink: Bytes) -> Bytes:
-    """Scale the longest side to 80 pixels; strokes thinner than the reduction factor are dilated first."""
+    """Scale the longest side to 80 pixels."""
     factor = BOX * SUPERSAMPLING / max(ink.shape)
-    if factor < 1 and stroke_width(ink) < 1 / factor:
+    return reduce(ink, factor) if factor < 1 else _resize(ink, factor, cv2.INTER_CUBIC)
+
+
+def reduce(ink: Bytes, factor: float) -> Bytes:
+    """Scale ink by a factor below 1; strokes thinner than a pixel of the result are dilated first."""
+    if stroke_width(ink) < 1 / factor:
         ink = np.asarray(cv2.dilate(ink, np.ones((round(1 / factor),) * 2, np.uint8)), dtype=np.uint8)
-    return _resize(ink, factor, cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+    return _resize(ink, factor, cv2.INTER_AREA)
 
 
 def _resize(ink: Bytes, factor: float, method: int) -> Bytes:
@@ -186,19 +191,37 @@ def _resize(ink: Bytes, factor: float, method: int) -> Bytes:
 
 
 def _adjust_stroke_width(ink: Bytes) -> Bytes:
-    """Bring strokes thinner or thicker than nearly all of MNIST's to the nearest width within its range."""
-    width = stroke_width(ink) / SUPERSAMPLING
-    change = round((np.clip(width, MIN_STROKE, MAX_STROKE) - width) * SUPERSAMPLING)
-    if change == 0:
+    """Bring strokes to a width within MNIST's range, and the longest side to 80 pixels."""
+    change = _missing_width(ink, SUPERSAMPLING)
+    if not change:
         return ink
+    padded = cv2.copyMakeBorder(ink, *(max(change, 0),) * 4, cv2.BORDER_CONSTANT)
+    ink = _trim(_change_width(np.asarray(padded, dtype=np.uint8), change))
+    return _resize(ink, BOX * SUPERSAMPLING / max(ink.shape), cv2.INTER_LINEAR)
+
+
+def fit_stroke_width(ink: Bytes, supersampling: int) -> Bytes:
+    """Bring strokes thinner or thicker than nearly all of MNIST's to the nearest width within its range.
+
+    Args:
+        ink: (h, w), 0 to 255, with room around the strokes.
+        supersampling: its pixels for each of MNIST's.
+    """
+    change = _missing_width(ink, supersampling)
+    return _change_width(ink, change) if change else ink
+
+
+def _missing_width(ink: Bytes, supersampling: int) -> int:
+    """By how many pixels strokes are too thin, or, negative, too thick."""
+    width = stroke_width(ink) / supersampling
+    return round((float(np.clip(width, MIN_STROKE, MAX_STROKE)) - width) * supersampling)
+
+
+def _change_width(ink: Bytes, change: int) -> Bytes:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(change) + 1,) * 2)
     if change > 0:
-        padded = cv2.copyMakeBorder(ink, *(change,) * 4, cv2.BORDER_CONSTANT)
-        changed = cv2.dilate(padded, kernel)
-    else:
-        changed = cv2.erode(ink, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    ink = _trim(np.asarray(changed, dtype=np.uint8))
-    return _resize(ink, BOX * SUPERSAMPLING / max(ink.shape), cv2.INTER_LINEAR)
+        return np.asarray(cv2.dilate(ink, kernel), dtype=np.uint8)
+    return np.asarray(cv2.erode(ink, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0), dtype=np.uint8)
 
 
 def stroke_width(ink: Bytes) -> float:

@@ -24,7 +24,7 @@ from mnist_lightning.tracking import provenance
 
 DEFAULT_URI = "sqlite:///mlflow.db"  # in the current folder
 EXPERIMENT = "mnist"
-SEGMENTER_EXPERIMENT = "segmenter"
+SEGMENTER_EXPERIMENT, LINE_READER_EXPERIMENT = "segmenter", "line-reader"
 OPENS_ON_RUNS = ("mlflow.experimentKind", "custom_model_development")  # the experiment's tag, read by MLflow's page
 
 # Metrics of a finished run.

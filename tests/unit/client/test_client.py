@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_lightning.client import ClientError, ask
+from mnist_lightning.client import ClientError, ask, number_of
 from mnist_lightning.client.__main__ import main
 from mnist_lightning.client.api import is_loopback
 from mnist_lightning.serving.torchserve import free_port
@@ -20,6 +21,24 @@ from tests.pages import stub_model_server
 from tests.support import PROJECT, verb
 
 SEVEN = {"prediction": 7, "confidence": 0.9, "probabilities": [0.0] * 7 + [0.9, 0.0, 0.1], "is_digit": 0.99}
+
+
+def piece(digit: int, confidence: float, other: int, left: int = 5) -> dict[str, Any]:
+    """A digit of a number, with the second most probable one."""
+    probabilities = [0.0] * 10
+    probabilities[digit], probabilities[other] = confidence, round(1 - confidence, 6)
+    fields = {"prediction": digit, "confidence": confidence, "probabilities": probabilities, "is_digit": 0.99}
+    return {**fields, "box": [left, 30, 40, 80]}
+
+
+NUMBER = {
+    **SEVEN,
+    "number": "12\n?",
+    "lines": ["12", "?"],
+    "confidence": 0.6,
+    "digits": [piece(1, 0.99, 7), piece(2, 0.8, 3, left=105), piece(6, 0.95, 8)],
+    "note": "several digits: 12 / ?",
+}
 
 
 @pytest.fixture
@@ -45,6 +64,49 @@ def test_note_is_printed_below_the_digit(picture: str, capsys: pytest.CaptureFix
     with stub_model_server(lambda: (200, {**SEVEN, "note": "I see 2 digits"})) as url:
         assert main(["--url", url, "--top", "1", picture]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [f"{picture}: 7", "  note: I see 2 digits"]
+
+
+def test_a_server_that_sends_a_number_for_one_digit(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {**SEVEN, "number": "?", "note": "this does not look like a digit"}
+    with stub_model_server(lambda: (200, answer)) as url:
+        assert main(["--url", url, "--top", "1", picture]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [f"{picture}: 7", "  note: this does not look like a digit"]
+
+
+def test_lines_of_digits_are_printed_below_each_other(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with stub_model_server(lambda: (200, NUMBER)) as url:
+        assert main(["--url", url, picture]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{picture}: 12",
+        " " * len(f"{picture}: ") + "?",
+        "  confidence 60.00 %",
+        "  1   99.00 %  40×80 at 5,30",
+        "  2   80.00 %  40×80 at 105,30  or 3 20.00 %",
+        "  ?   95.00 %  40×80 at 5,30    or 6 95.00 %, 8 5.00 %",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("top", "endings"),
+    [("1", ["5,30", "105,30", "or 6 95.00 %"]), ("2", ["or 7 1.00 %", "or 3 20.00 %", "or 6 95.00 %, 8 5.00 %"])],
+)
+def test_top_applies_to_each_digit_of_a_number(
+    top: str, endings: list[str], picture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stub_model_server(lambda: (200, NUMBER)) as url:
+        assert main(["--url", url, "--top", top, picture]) == 0
+    for line, ending in zip(capsys.readouterr().out.splitlines()[3:], endings, strict=True):
+        assert line.endswith(ending)
+
+
+def test_json_has_the_number_as_it_is(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with stub_model_server(lambda: (200, NUMBER)) as url:
+        assert main(["--url", url, "--json", picture]) == 0
+    assert json.loads(capsys.readouterr().out) == {"picture": picture, **NUMBER}
+
+
+def test_number_of_any_answer() -> None:
+    assert [number_of(answer) for answer in (SEVEN, {**SEVEN, "number": "?"}, NUMBER)] == ["7", "?", "12\n?"]
 
 
 def test_json_is_one_line_per_picture(
@@ -84,6 +146,27 @@ def test_explanation_is_drawn(tmp_path: Path, picture: str, capsys: pytest.Captu
     assert {path.name for path in tmp_path.iterdir()} == {"picture.png", "new.png"}
 
 
+@pytest.mark.parametrize(
+    ("count", "explained", "ratio"),
+    [(6, 6, 5), (7, 7, 2.5), (3, 2, 1)],
+    ids=["one row", "two rows", "a digit without explanation"],
+)
+def test_every_digit_of_a_number_is_explained(
+    count: int, explained: int, ratio: float, tmp_path: Path, picture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The figure is as wide as its panels, and the JSON has no explanation."""
+    grid = np.eye(28)
+    explanation = {"seen": (255 * grid).tolist(), "explanation": grid.tolist()}
+    digits = [piece(1, 0.99, 7) | (explanation if index < explained else {}) for index in range(count)]
+    answer = {**SEVEN, **explanation, "number": "1" * count, "digits": digits}
+    with stub_model_server(lambda: (200, answer)) as url:
+        assert main(["--url", url, "--json", "--explain", str(tmp_path / "new.png"), picture]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"picture": picture, **SEVEN, "number": "1" * count, "digits": [piece(1, 0.99, 7)] * count}
+    with Image.open(tmp_path / "new.png") as figure:
+        assert ratio <= figure.width / figure.height < 1.5 * ratio
+
+
 def error(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
     """The only error line of a client that fails."""
     assert main(list(flags)) == 1
@@ -118,7 +201,9 @@ def test_server_that_is_no_model_server(picture: str, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     "answer",
     [b"5", b"null", b"[]", b'"prediction"', b'{"prediction": 7}', json.dumps(SEVEN | {"prediction": "7"}).encode()]
-    + [json.dumps(SEVEN | {"probabilities": values}).encode() for values in ([], ["a"] * 10, 7)],
+    + [json.dumps(SEVEN | {"probabilities": values}).encode() for values in ([], ["a"] * 10, 7)]
+    + [json.dumps(NUMBER | fields).encode() for fields in ({"number": 12}, {"number": "12"}, {"digits": [SEVEN] * 3})]
+    + [json.dumps(NUMBER | {"digits": digits}).encode() for digits in ("123", [1, 2, 3], {"1": 2})],
 )
 @pytest.mark.parametrize("flags", [[], ["--explain", "new.png"]])
 def test_answer_that_is_none(answer: bytes, flags: list[str], picture: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,36 @@ def test_a_folder_without_labelled_images_is_rejected(tmp_path: Path) -> None:
         list(samples.load_folder(tmp_path))
 
 
+def test_numbers_are_labelled_by_the_start_of_their_name(tmp_path: Path) -> None:
+    for name in ("3450-a-7.png", "0012.JPG", "paper/12_345-x.y.png", "paper/7/8.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / ".8.png.tmp.png").touch()
+    found = list(samples.load_numbers(tmp_path))
+    assert [(sample.name, sample.group, sample.label) for sample in found] == [
+        ("0012.JPG", ".", "0012"),
+        ("3450-a-7.png", ".", "3450"),
+        ("paper/12_345-x.y.png", "paper", "12\n345"),
+        ("paper/7/8.png", "paper/7", "8"),
+    ]
+    assert found[0].content == b"0012.JPG"
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "-3.png", "3a-1.png", "3.4-1.png", "_3.png", "3__4.png", "3_-1.png", "٣.png", "3 4.png"]
+)
+def test_a_name_that_is_no_number_is_rejected(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(SampleError, match="the file's name is not that of a number") as caught:
+        list(samples.load_numbers(tmp_path))
+    assert name in str(caught.value)
+
+
+def test_a_folder_without_numbers_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(SampleError, match="holds no picture"):
+        list(samples.load_numbers(tmp_path))
+
+
 def test_mnists_test_set_keeps_every_pixel(mnist_folder: Path) -> None:
     images, labels = mnist.load(mnist_folder, train=False)
     found = samples.mnist_test_set(mnist_folder)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mnist_lightning.evaluation.calibration import calibration_error, fit_temperature
+from mnist_lightning.evaluation.calibration import calibration_error, confidence_error, fit_temperature
 
 
 def miscalibrated(factor: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,3 +29,11 @@ def test_full_confidence_with_half_of_the_answers_right() -> None:
     probabilities = torch.eye(10)[torch.zeros(100, dtype=torch.long)]
     labels = torch.cat([torch.zeros(50, dtype=torch.long), torch.ones(50, dtype=torch.long)])
     assert calibration_error(probabilities, labels) == pytest.approx(0.5)
+
+
+def test_the_error_of_confidences_is_that_of_their_probabilities() -> None:
+    logits, labels = miscalibrated(2.0)
+    confidences, predictions = logits.softmax(1).max(1)
+    expected = calibration_error(logits.softmax(1), labels)
+    assert expected > 0.02
+    assert confidence_error(confidences, predictions == labels) == pytest.approx(expected, abs=1e-6)

@@ -14,6 +14,7 @@ from mnist_lightning.datasets.samples import mnist_test_set
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import predict_logits
 from mnist_lightning.serving.torchserve import free_port
+from tests.pages import stub_model_server
 from tests.support import PROJECT, SEVEN
 
 BLANK = presentations.sketchpad(np.zeros((28, 28), np.uint8), np.random.default_rng(0))
@@ -67,6 +68,7 @@ def test_the_test_set(
         (["pictures", "nowhere"], "nowhere is not a folder"),
         (["pictures", str(PROJECT / "config")], "holds no picture"),
         (["pictures", "odd"], "a.png: neither"),
+        (["numbers", "odd"], "a.png: the file's name is not that of a number"),
         (["pictures", "good", "--store", "empty"], "create it with: python -m mnist_lightning.package"),
         (["pictures", "good", "--url", f"http://127.0.0.1:{free_port()}"], "no server at"),
     ],
@@ -85,6 +87,36 @@ def test_errors_are_one_line(
     assert output.err.startswith("error: ")
     assert message in output.err
     assert output.err.count("\n") == 1
+
+
+def test_a_folder_of_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a server that reads every picture as the same two digits."""
+    pictures, out = tmp_path / "pictures", tmp_path / "out"
+    for name in ("77-a.png", "7.png", "board/7_7.png", "board/771.png"):
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        (pictures / name).write_bytes(SEVEN.read_bytes())
+    digit = {"prediction": 7, "confidence": 1.0, "probabilities": [0.0] * 7 + [1.0, 0.0, 0.0], "is_digit": 0.99}
+    digits = [{**digit, "box": [left, 20, 100, 200]} for left in (20, 150)]
+    with stub_model_server(lambda: (200, {**digit, "number": "77", "digits": digits})) as url:
+        flags = ["numbers", str(pictures), "--url", url, "--out", str(out)]
+        assert evaluate.main([*flags, "--json"]) == 0
+        output = capsys.readouterr()
+        assert evaluate.main(flags) == 0
+    report = json.loads(output.out)
+    assert report["total"] == {"pictures": 4, "exact_match_rate": 0.25, "digit_error_rate": 3 / 8}
+    assert report["misread"] == {"7.png": "77", "board/771.png": "77", "board/7_7.png": "77"}
+    assert f"see {out}/misread_numbers.png" in output.err
+    assert [path.name for path in out.iterdir()] == ["misread_numbers.png"]
+    assert "4 pictures, exact matches 25.00 %, digit errors 37.50 %" in capsys.readouterr().out
+
+
+def test_the_archive_reads_numbers_of_one_digit(
+    small_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "7-a.png").write_bytes(SEVEN.read_bytes())
+    flags = ["--store", str(small_store), "--out", str(tmp_path / "out"), "--json"]
+    assert evaluate.main(["numbers", str(tmp_path), *flags]) == 0
+    assert json.loads(capsys.readouterr().out)["total"]["exact_match_rate"] == 1.0
 
 
 def test_figures_that_cannot_be_written_are_one_error(

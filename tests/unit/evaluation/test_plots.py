@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from mnist_lightning.evaluation import plots
 
@@ -74,6 +75,18 @@ def test_pictures_stand_beside_the_inputs_made_from_them() -> None:
     assert [axes.get_title(loc="left") for axes in figure.axes[:3]] == ["1 → 7, 91 %", "", "5 → 2, 60 %"]
     sizes = [axes.images[0].get_size() for axes in figure.axes[:4]]
     assert sizes == [(20, 30), (28, 28), (50, 50), (28, 28)]
+
+
+def test_boxes_are_drawn_in_their_pictures() -> None:
+    pictures = [np.zeros((20, 30, 4), np.uint8), np.zeros((50, 50, 4), np.uint8)]
+    boxes = [np.array([[1.0, 2.0, 5.0, 6.0], [10.0, 2.0, 5.0, 6.0]]), np.empty((0, 4))]
+    figure = plots.boxed_pictures(pictures, boxes, ["12 → 17, 91 %", "5 → 2, 60 %"])
+    assert as_png(figure)
+    assert titles(figure) == ["12 → 17, 91 %", "5 → 2, 60 %"]
+    assert [len(axes.patches) for axes in figure.axes] == [2, 0, 0, 0]
+    box = figure.axes[0].patches[1]
+    assert isinstance(box, Rectangle)
+    assert box.get_bbox().bounds == (9.5, 1.5, 5, 6)
 
 
 def test_the_reliability_diagram_shows_accuracy_by_confidence() -> None:

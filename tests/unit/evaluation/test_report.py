@@ -1,18 +1,28 @@
 """The report on a classifier's outcomes, and its figures."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import ExifTags, Image
 
 from mnist_lightning.datasets.samples import Sample
 from mnist_lightning.evaluation import report as module
 from mnist_lightning.evaluation.classify import Outcome, Unanswered
-from mnist_lightning.evaluation.report import Results, classify_samples, make_report, print_report, save_figures
-from tests.support import SEVEN
+from mnist_lightning.evaluation.report import (
+    Results,
+    classify_samples,
+    gallery_picture,
+    make_report,
+    print_report,
+    save_figures,
+)
+from tests.support import PROJECT, SEVEN
 
 CONTENT = SEVEN.read_bytes()
+CORPUS = PROJECT / "tests" / "corpus"
 
 
 def answer(digit: int, confidence: float, note: str | None = None) -> Outcome:
@@ -61,7 +71,7 @@ def test_pictures_are_classified_in_batches(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(module, "BATCH_SIZE", 3)
     samples = [Sample(str(index), ".", index % 10, bytes([index])) for index in range(7)]
-    results = classify_samples(samples, classify)
+    results = Results(samples, classify_samples(samples, classify))
     assert batches == [3, 3, 1]
     assert results.predictions.tolist() == results.labels.tolist() == list(range(7))
 
@@ -74,6 +84,24 @@ def test_the_figures_are_written_whole(tmp_path: Path) -> None:
         "confusion_matrix.png",
         "misread.png",
     ]
+
+
+@pytest.mark.parametrize("name", ["bar.heic", "deep.png", "lossy.webp", "gray.bmp", "cmyk.jpg", "bar.avif", "bar.ppm"])
+def test_every_format_has_a_picture_for_the_gallery(name: str) -> None:
+    pixels, scale = gallery_picture((CORPUS / name).read_bytes()[1:])  # the first byte is the fuzzer's
+    assert (pixels.ndim, pixels.shape[2], str(pixels.dtype)) == (3, 4, "uint8")
+    assert scale == 1
+
+
+def test_large_pictures_are_smaller_in_the_gallery_and_upright() -> None:
+    """Turned by a quarter in its metadata, as phones write photographs."""
+    photograph, metadata = Image.new("RGB", (4000, 2000)), Image.Exif()
+    metadata[ExifTags.Base.Orientation] = 6
+    file = io.BytesIO()
+    photograph.save(file, "JPEG", exif=metadata)
+    pixels, scale = gallery_picture(file.getvalue())
+    assert pixels.shape == (4000 * scale, 2000 * scale, 4)
+    assert scale < 0.3
 
 
 def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:

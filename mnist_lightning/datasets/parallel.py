@@ -1,0 +1,43 @@
+"""Generate data on all processor cores; the result does not depend on how many there are."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+import cv2
+
+from mnist_lightning.serving.resources import available_cores
+
+Shared = TypeVar("Shared")
+Task = TypeVar("Task")
+Made = TypeVar("Made")
+
+
+def generate(make: Callable[[Shared, Task], Made], shared: Shared, tasks: Sequence[Task]) -> Iterator[Made]:
+    """``make(shared, task)`` for each task, in order.
+
+    `make` is a function of a module, and `shared` is sent to each process once.
+    Raises BrokenProcessPool if a process is killed.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads could hang
+    with ProcessPoolExecutor(available_cores(), context, _prepare, (make, shared)) as pool:
+        try:
+            yield from pool.map(_run, tasks)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error, the rest is not made
+
+
+_prepared: list[tuple[Callable[..., object], object]] = []  # in a process that generates
+
+
+def _prepare(make: Callable[..., object], shared: object) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    cv2.setNumThreads(1)
+    _prepared.append((make, shared))
+
+
+def _run(task: object) -> object:
+    make, shared = _prepared[0]
+    return make(shared, task)

@@ -1,0 +1,118 @@
+"""Read lines of digits by the network of `models.line_reader`."""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from mnist_lightning.common.engine import load_session
+from mnist_lightning.preprocessing.decode import Bytes
+
+Floats = NDArray[np.float32]
+SHIPPED = Path(__file__).with_name("line_reader.onnx")  # made by mnist_lightning.train_line_reader
+STRIPS_INPUT, SCORES_OUTPUT, CONFIDENCE_PROPERTY = "strips", "log_probabilities", "confidence"
+BLANK, NOT_A_DIGIT = 0, 11  # classes; 1 to 10 are the digits 0 to 9
+STRIDE = 2  # pixels of a strip for each position of the network's output
+MULTIPLE = 8  # the width of strips, in pixels, is one of it
+
+
+class Symbol(NamedTuple):
+    """A character in a line."""
+
+    label: int  # its class, not BLANK
+    start: int  # its first position
+    end: int  # its last position
+
+
+class LineReading(NamedTuple):
+    """What a line says."""
+
+    symbols: list[Symbol]
+    scores: Floats  # (len(symbols), 11): probabilities of the ten digits, and of being something else
+    confidence: float  # the probability that the whole line is right
+
+
+@functools.cache
+def load() -> onnxruntime.InferenceSession:
+    """The network. Raises RuntimeError if its file is missing or damaged."""
+    try:
+        content = SHIPPED.read_bytes()
+    except OSError as error:
+        raise RuntimeError(f"{SHIPPED} cannot be read: {error}; install the package again") from error
+    return load_session(content, SHIPPED.name)
+
+
+def read(strips: Sequence[Bytes]) -> list[LineReading]:
+    """Read strips (STRIP_HEIGHT, W) of any widths. Raises RuntimeError as `load`."""
+    session = load()
+    slope, shift = _calibration()
+    readings = []
+    for strip in strips:
+        (scores,) = session.run([SCORES_OUTPUT], {STRIPS_INPUT: pad([strip])})
+        symbols, log_probability = decode_line(scores[0])
+        probabilities = [_probabilities(scores[0, symbol.start : symbol.end + 1]) for symbol in symbols]
+        confidence = 1 / (1 + np.exp(-slope * log_odds(log_probability) - shift))
+        readings.append(LineReading(symbols, np.array(probabilities, np.float32).reshape(-1, 11), float(confidence)))
+    return readings
+
+
+def pad(strips: Sequence[Bytes]) -> Bytes:
+    """Strips (h, w) in one array (N, 1, h, W), with paper at their right ends; W is a MULTIPLE."""
+    width = max(2 * MULTIPLE, -(-max(strip.shape[1] for strip in strips) // MULTIPLE) * MULTIPLE)
+    padded = np.zeros((len(strips), 1, strips[0].shape[0], width), np.uint8)
+    for row, strip in zip(padded, strips, strict=True):
+        row[0, :, : strip.shape[1]] = strip
+    return padded
+
+
+def decode_line(scores: Floats) -> tuple[list[Symbol], float]:
+    """The symbols of the most probable path through log-probabilities (T, 12).
+
+    Also returns the log-probability of the sequence of symbols, by all paths that give it (Graves et al., 2006).
+    """
+    path = scores.argmax(axis=1)
+    starts = np.flatnonzero(np.diff(path, prepend=-1))
+    ends = np.append(starts[1:], len(path)) - 1
+    runs = zip(path[starts].tolist(), starts.tolist(), ends.tolist(), strict=True)
+    symbols = [Symbol(*run) for run in runs if run[0] != BLANK]
+    return symbols, sequence_log_probability(scores, [symbol.label for symbol in symbols])
+
+
+def log_odds(log_probability: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """The logarithm of the odds, finite also for the probability 1."""
+    below = np.minimum(log_probability, -1e-7)
+    return np.asarray(below - np.log(-np.expm1(below)))
+
+
+def _probabilities(scores: Floats) -> Floats:
+    """The probabilities (11,) of a symbol's classes, from the log-probabilities of its positions (T, 12)."""
+    weights = np.exp(scores[:, 1:]).sum(axis=0)
+    return np.asarray(weights / weights.sum(), dtype=np.float32)
+
+
+@functools.cache
+def _calibration() -> tuple[float, float]:
+    """Slope and shift that make the log-odds of lines calibrated ones."""
+    slope, shift = json.loads(load().get_modelmeta().custom_metadata_map[CONFIDENCE_PROPERTY])
+    return float(slope), float(shift)
+
+
+def sequence_log_probability(scores: Floats, classes: Sequence[int]) -> float:
+    """The logarithm of the probability of a sequence of classes, of log-probabilities (T, 12)."""
+    states = np.zeros(2 * len(classes) + 1, np.int64)  # blanks around every symbol
+    states[1::2] = classes
+    may_skip = np.zeros(len(states), bool)
+    may_skip[3::2] = states[3::2] != states[1:-2:2]
+    emitted = scores.astype(np.float64)[:, states]
+    alpha = np.full(len(states), -np.inf)
+    alpha[:2] = emitted[0, :2]
+    for row in emitted[1:]:
+        one = np.concatenate([[-np.inf], alpha[:-1]])
+        two = np.where(may_skip, np.concatenate([[-np.inf, -np.inf], alpha[:-2]])[: len(states)], -np.inf)
+        alpha = np.logaddexp(np.logaddexp(alpha, one), two) + row
+    return float(np.logaddexp(alpha[-1], alpha[-2])) if len(states) > 1 else float(alpha[-1])

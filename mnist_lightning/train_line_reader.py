@@ -1,0 +1,70 @@
+"""Train the network that reads lines of digits.
+
+python -m mnist_lightning.train_line_reader                    # writes line_reader.onnx
+python -m mnist_lightning.train_line_reader --lines 8000 --epochs 3    # a quick try
+
+A trained network ships with the package, as mnist_lightning/preprocessing/line_reader.onnx; copy another one there to
+use it. Archives made afterwards carry it. The lines are composed of MNIST's training digits.
+"""
+
+import argparse
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from mnist_lightning.common.arguments import positive_int, seed
+from mnist_lightning.common.files import check_writable
+from mnist_lightning.datasets.mnist import MnistUnavailableError
+from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.packaging import line_reader
+from mnist_lightning.packaging.export import ExportError
+from mnist_lightning.tracking.runs import TrackingError
+from mnist_lightning.training.fit import silence_warnings
+from mnist_lightning.training.line_reading import LineReaderConfig
+
+DEFAULTS = LineReaderConfig()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the verb; return its exit code."""
+    options = _parser().parse_args(arguments)
+    config = LineReaderConfig(lines=options.lines, epochs=options.epochs)
+    silence_warnings()
+    try:
+        _check_output(options.output)
+        print(f"composing {config.lines + config.held_out:,} lines", file=sys.stderr, flush=True)
+        exact = line_reader.train(MnistSplits.load(options.data), options.seed, config, options.output)
+    except BrokenProcessPool:
+        print("error: a process that composes lines was killed; free memory, and start again", file=sys.stderr)
+        return 1
+    except (TrackingError, MnistUnavailableError, ExportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped: the run is marked KILLED in MLflow, nothing was written", file=sys.stderr)
+        return 130
+    print(f"{options.output}: {100 * exact:.2f} % of the held-out lines are read without a mistake")
+    return 0
+
+
+def _check_output(path: Path) -> None:
+    """Raise OSError, before hours of training, if the file cannot be written."""
+    if path.is_dir():
+        raise IsADirectoryError(f"--output {path} is a folder; name a file in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path.parent)
+
+
+def _parser() -> argparse.ArgumentParser:
+    summary = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m mnist_lightning.train_line_reader", description=summary)
+    parser.add_argument("--lines", type=positive_int, default=DEFAULTS.lines, help="lines of digits (%(default)s)")
+    parser.add_argument("--epochs", type=positive_int, default=DEFAULTS.epochs, help="passes over them (%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of lines and network (%(default)s)")
+    parser.add_argument("--data", type=Path, default=Path("data/MNIST/raw"), help="MNIST's folder (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("line_reader.onnx"), help="file to write (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

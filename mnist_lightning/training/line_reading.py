@@ -1,0 +1,188 @@
+"""Trains the line reader, which reads lines of digits, on lines composed of MNIST's images."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import lightning as L
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from numpy.random import Generator
+from sklearn.linear_model import LogisticRegression
+from torch.utils.data import DataLoader
+
+from mnist_lightning.datasets import numbers
+from mnist_lightning.datasets.numbers import Glyphs, LineSample
+from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.evaluation import names
+from mnist_lightning.models.line_reader import WIDTHS, LineReader
+from mnist_lightning.preprocessing.line_reader import decode_line, log_odds, pad
+from mnist_lightning.tracking import runs
+from mnist_lightning.training.interrupt import ctrl_c_interrupts
+from mnist_lightning.training.module import precision
+from mnist_lightning.training.progress import TrainingProgress
+
+EXACT_MATCHES = "validation_exact_matches"
+MIXED_WIDTHS = 24  # pixels: lines whose widths differ by less come in a random order
+MAX_GRADIENT = 5.0  # norm
+# A batch: strips (B, 1, 32, W) uint8, the classes of all lines one after another, and how many each line has.
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LineReaderConfig:
+    """Hyperparameters."""
+
+    lines: int = 80_000
+    epochs: int = 8
+    batch_size: int = 64
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-2
+    widths: Sequence[int] = WIDTHS
+
+    @property
+    def held_out(self) -> int:
+        """Lines of validation digits."""
+        return max(40, self.lines // 10)
+
+
+@dataclass(frozen=True)
+class LineReaderResult:
+    """A line reader in evaluation mode, and how it reads the lines that it was measured on."""
+
+    network: LineReader
+    exact_matches: float  # fraction of the held-out lines that are read without a mistake
+    confidence: tuple[float, float]  # slope and shift: see `calibrate`
+    held_out: Sequence[LineSample]
+
+
+class LineReadingModule(L.LightningModule):
+    """Trains a line reader by connectionist temporal classification (Graves et al., 2006)."""
+
+    def __init__(self, network: LineReader, config: LineReaderConfig) -> None:
+        super().__init__()
+        self.network, self.config = network, config
+
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        """The loss of one step."""
+        strips, classes, lengths = batch
+        logits = self.network(strips.float() / 255).float()
+        positions = torch.full_like(lengths, logits.shape[1])
+        scores = logits.log_softmax(2).transpose(0, 1)
+        loss = F.ctc_loss(scores, classes, positions, lengths, zero_infinity=True)
+        self.log(names.TRAIN_LOSS, loss, on_step=False, on_epoch=True, batch_size=len(lengths))
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Log the fraction of lines that are read without a mistake."""
+        strips, classes, lengths = batch
+        paths = self.network(strips.float() / 255).argmax(2)
+        expected = torch.split(classes, lengths.tolist())
+        right = [torch.equal(_collapse(path), one) for path, one in zip(paths, expected, strict=True)]
+        self.log(EXACT_MATCHES, float(np.mean(right)), on_epoch=True, batch_size=len(right))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with one cycle of the learning rate."""
+        config, steps = self.config, int(self.trainer.estimated_stepping_batches)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, steps, pct_start=0.15)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class WidthBatches:
+    """A batch sampler: indices of lines of nearly the same width; in a new random order each time with `rng`."""
+
+    def __init__(self, lines: Sequence[LineSample], size: int, rng: Generator | None) -> None:
+        self.widths, self.size, self.rng = np.array([line.strip.shape[1] for line in lines]), size, rng
+
+    def __len__(self) -> int:
+        return -(-len(self.widths) // self.size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        jitter = self.rng.uniform(0, MIXED_WIDTHS, len(self.widths)) if self.rng is not None else 0
+        order = np.argsort(self.widths + jitter, kind="stable")
+        batches = [order[first : first + self.size].tolist() for first in range(0, len(order), self.size)]
+        if self.rng is not None:
+            self.rng.shuffle(batches)
+        return iter(batches)
+
+
+def fit(splits: MnistSplits, seed: int, config: LineReaderConfig, run_id: str | None = None) -> LineReaderResult:
+    """Train a line reader, log its curves to the run `run_id`, and measure it on lines of validation digits."""
+    L.seed_everything(seed, verbose=False)
+    network = LineReader(config.widths)
+    module = LineReadingModule(network, config)
+    training = numbers.samples(Glyphs.build(*splits.training, seed), config.lines, seed)
+    held_out = numbers.samples(Glyphs.build(*splits.validation, seed + 1), config.held_out, seed + 1)
+    trainer = L.Trainer(
+        max_epochs=config.epochs,
+        accelerator="auto",
+        devices=1,
+        precision=precision(),
+        gradient_clip_val=MAX_GRADIENT,
+        logger=run_id is not None
+        and MLFlowLogger(experiment_name=runs.LINE_READER_EXPERIMENT, tracking_uri=runs.tracking_uri(), run_id=run_id),
+        callbacks=[TrainingProgress("line reader", EXACT_MATCHES)],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+    shuffled = WidthBatches(training, config.batch_size, np.random.default_rng(seed))
+    in_order = WidthBatches(held_out, config.batch_size, None)
+    with ctrl_c_interrupts(trainer):
+        trainer.fit(module, _loader(training, shuffled), _loader(held_out, in_order))
+    network = network.cpu().eval()
+    confidence = calibrate(*_certainties(network, held_out, in_order))
+    return LineReaderResult(network, float(trainer.callback_metrics[EXACT_MATCHES]), confidence, held_out)
+
+
+def calibrate(log_probabilities: Sequence[float], right: Sequence[bool]) -> tuple[float, float]:
+    """Slope and shift that make log-odds of sequences calibrated ones; after Platt (1999).
+
+    Args:
+        log_probabilities: (N,) of the sequences that were read.
+        right: (N,) whether they are what the lines say.
+    """
+    if len(set(right)) < 2:  # nothing to learn from
+        return 1.0, 0.0
+    odds = log_odds(np.array(log_probabilities))[:, None]
+    fitted = LogisticRegression(C=1e4).fit(odds, np.array(right))
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def collate(lines: Sequence[LineSample]) -> Batch:
+    """A batch of lines, with paper at their right ends where others are longer."""
+    strips = pad([line.strip for line in lines])
+    classes = [one + 1 for line in lines for one in line.classes]
+    lengths = [len(line.classes) for line in lines]
+    return torch.from_numpy(strips), torch.tensor(classes), torch.tensor(lengths)
+
+
+@torch.inference_mode()
+def _certainties(
+    network: LineReader, lines: Sequence[LineSample], batches: WidthBatches
+) -> tuple[list[float], list[bool]]:
+    """For each line, the log-probability of the sequence that is read, and whether it is right."""
+    certainties, right = [], []
+    for indices in batches:
+        own = [lines[index] for index in indices]
+        scores = network(collate(own)[0].float() / 255).log_softmax(2).numpy()
+        for line, row in zip(own, scores, strict=True):
+            symbols, certainty = decode_line(row)
+            certainties.append(certainty)
+            right.append([symbol.label - 1 for symbol in symbols] == line.classes)
+    return certainties, right
+
+
+def _collapse(path: torch.Tensor) -> torch.Tensor:
+    """The classes of a path (T,) without repetitions and blanks."""
+    unique = torch.unique_consecutive(path)
+    return unique[unique > 0]
+
+
+def _loader(lines: Sequence[LineSample], batches: WidthBatches) -> DataLoader[Batch]:
+    return DataLoader(lines, batch_sampler=batches, collate_fn=collate)  # type: ignore[arg-type]
