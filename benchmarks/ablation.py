@@ -18,7 +18,8 @@ from mnist_lightning.preprocessing import normalize
 from mnist_lightning.preprocessing.components import DigitComponents
 from mnist_lightning.preprocessing.decode import Bytes, decode
 from mnist_lightning.preprocessing.errors import BadPictureError, NoDigitError
-from mnist_lightning.preprocessing.normalize import BOX, SIDE, SUPERSAMPLING, NormalizedImage
+from mnist_lightning.preprocessing.normalize import NormalizedImage
+from mnist_lightning.preprocessing.strokes import BOX, SIDE, SUPERSAMPLING
 
 Normalize = Callable[[Bytes], NormalizedImage]
 

@@ -4,7 +4,7 @@ import gc
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from http import HTTPStatus
@@ -38,6 +38,7 @@ from mnist_lightning.inference.timeout import (
 )
 from mnist_lightning.preprocessing.errors import BadPictureError
 from mnist_lightning.preprocessing.heif import begin_request, limit_batch
+from mnist_lightning.preprocessing.normalize import NormalizedImage
 
 Item = dict[str, Any]
 Images = NDArray[np.float32]
@@ -102,7 +103,7 @@ class DigitHandler:
             try:
                 # For each request separately: TorchServe's own handlers look at the first of a batch only.
                 if context.get_request_header(index, "explain") == "True":
-                    answers = self.explain([reading.image.image for reading in readings], answers, limit)
+                    answers = self.explain([reading.image for reading in readings], answers, limit)
                 body = json.dumps(request.format(answers)).encode()
                 if len(body) <= MAX_ANSWER_BYTES:
                     return body
@@ -116,27 +117,33 @@ class DigitHandler:
         context.set_response_status(status, HTTPStatus(status).phrase, index)
         return body
 
-    def explain(self, images: list[Images], answers: list[Answer], limit: Limit) -> list[Answer]:
-        """The answers, each with `seen`, the model's input in 0..255, and `explanation`, 28 rows of 28 each."""
+    def explain(self, images: list[NormalizedImage], answers: list[Answer], limit: Limit) -> list[Answer]:
+        """The answers, each, and each of its digits, with `seen`, the model's input in 0..255, and `explanation`."""
         torchserve_patches.use_torch()
         try:
             from mnist_lightning.inference.attribution import MAX_PICTURES, attribute, load
         except ImportError as error:
             message = f"this server cannot explain answers: {error}; pip install captum torch"
             raise UnexplainedError(message) from error
-        if len(images) > MAX_PICTURES:
-            raise TooManyPicturesError(f"{len(images)} pictures; the limit for explanations is {MAX_PICTURES}")
-        inputs = np.stack(images)
-        digits = np.array([answer["prediction"] for answer in answers])
+        numbers = [image.number.digits if image.number else [] for image in images]
+        explained = [part for answer in answers for part in (answer, *answer.get("digits", []))]
+        if len(explained) > MAX_PICTURES:
+            message = f"{len(explained)} pictures and digits of numbers; the limit for explanations is {MAX_PICTURES}"
+            raise TooManyPicturesError(message)
         network = load(self.model.weights)  # the first explanation pays for it, with no limit of time
         with limit():
-            contributions = attribute(network, inputs, digits)
+            inputs = np.stack(
+                [
+                    part
+                    for image, digits in zip(images, numbers, strict=True)
+                    for part in (image.image, *(d.image() for d in digits))
+                ]
+            )
+            contributions = attribute(network, inputs, np.array([part["prediction"] for part in explained]))
         pixels = (inputs * 255).round().astype(np.int64).tolist()
         rows = contributions.astype(np.float64).round(4).tolist()
-        return [
-            {**answer, "seen": seen, "explanation": explanation}
-            for answer, seen, explanation in zip(answers, pixels, rows, strict=True)
-        ]
+        fields = ({"seen": seen, "explanation": row} for seen, row in zip(pixels, rows, strict=True))
+        return [_with_explanations(answer, fields) for answer in answers]
 
     def _switch_model(self) -> None:
         """Take the model that was loaded since the last batch, if any."""
@@ -144,3 +151,9 @@ class DigitHandler:
         if model is not None:
             self.model = model
             self.metrics.model(model.digest)
+
+
+def _with_explanations(answer: Answer, fields: Iterator[Item]) -> Answer:
+    """An answer with the next fields, and each of its digits with those that follow."""
+    own = {**answer, **next(fields)}
+    return own | {"digits": [{**digit, **next(fields)} for digit in answer["digits"]]} if "digits" in answer else own

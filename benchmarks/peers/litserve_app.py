@@ -11,7 +11,8 @@ import litserve  # type: ignore[import-not-found]
 
 from benchmarks.peers.predictor import Answer, Predictor
 from mnist_lightning.common.constants import LOOPBACK
-from mnist_lightning.preprocessing.normalize import Floats, from_bytes
+from mnist_lightning.preprocessing.normalize import from_bytes
+from mnist_lightning.preprocessing.strokes import Floats
 
 
 class DigitAPI(litserve.LitAPI):  # type: ignore[misc]

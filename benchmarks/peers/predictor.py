@@ -11,7 +11,8 @@ from mnist_lightning.common.constants import EXPORTED
 from mnist_lightning.common.engine import load_session
 from mnist_lightning.inference import prediction
 from mnist_lightning.inference.loader import MAX_BATCH
-from mnist_lightning.preprocessing.normalize import Floats, from_bytes
+from mnist_lightning.preprocessing.normalize import from_bytes
+from mnist_lightning.preprocessing.strokes import Floats
 
 ARCHIVE_VARIABLE = "MNIST_ARCHIVE"  # environment variable with the path of mnist.mar
 Answer = dict[str, object]

@@ -18,7 +18,7 @@ from mnist_lightning.datasets.parallel import generate
 from mnist_lightning.datasets.variants import add_regional_variants
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.lines import find_lines
-from mnist_lightning.preprocessing.normalize import Floats
+from mnist_lightning.preprocessing.strokes import Floats
 
 WRITING, WRITING_PER_KIND = ("letter", "sign", "other script"), 300
 MIRRORED_ZEROS = 0.3  # fraction of the zeros, among them slashed ones: some people slash them the other way
@@ -108,14 +108,14 @@ def _glyph(glyphs: Glyphs, rng: Generator) -> tuple[Bytes, int]:
 def _beside(canvas: Floats, ink: Floats, middle: float, right: float, gap: float) -> float:
     """The left side of ink that stands `gap` pixels beside what is on the canvas, row by row."""
     top = round(middle - ink.shape[0] / 2)
-    rows = canvas[top : top + ink.shape[0]] > 0.4
-    own = ink > 0.4
-    both = rows.any(axis=1) & own.any(axis=1)[: len(rows)]
-    if not both.any():
+    rows: NDArray[np.bool_] = canvas[top : top + ink.shape[0]] > 0.4
+    own: NDArray[np.bool_] = ink > 0.4
+    both = np.flatnonzero(rows.any(axis=1) & own.any(axis=1)[: len(rows)])
+    if not len(both):
         return right + gap
-    last = rows.shape[1] - rows[both][:, ::-1].argmax(axis=1)
-    first = own[: len(rows)][both].argmax(axis=1)
-    return max(float((last - first).max()) + gap, right - 0.6 * ink.shape[1])
+    last = rows.shape[1] - np.fliplr(rows)[both].argmax(axis=1)
+    first = own[both].argmax(axis=1)
+    return max(float((last - first).max()) + gap, right - 0.6 * float(ink.shape[1]))
 
 
 def _paste(canvas: Floats, ink: Floats, left: float, top: float) -> tuple[int, int]:
@@ -168,7 +168,7 @@ def _finish(
     if rng.random() < 0.25:  # a small picture, or one that the segmenter has reduced
         factor = min(1.0, max(13 / height, rng.uniform(0.3, 0.9)))
         size = max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor))
-        ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+        ink = np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
         centers = [(x * factor, y * factor) for x, y in centers]
     return np.asarray((ink * 255).round().clip(0, 255), dtype=np.uint8), centers
 

@@ -19,7 +19,8 @@ from mnist_lightning.datasets import sketches
 from mnist_lightning.datasets.sketches import CANVAS_SIDE, DrawFunction
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.errors import NoDigitError
-from mnist_lightning.preprocessing.normalize import Floats, normalize
+from mnist_lightning.preprocessing.normalize import normalize
+from mnist_lightning.preprocessing.strokes import Floats
 
 DIGITS = "0123456789"
 LOOK_ALIKES = "BDGIJOQSYZbgijloqsyz"  # letters that many people write as others write a digit

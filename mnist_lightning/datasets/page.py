@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mnist_lightning.preprocessing.decode import Bytes
-from mnist_lightning.preprocessing.normalize import stroke_width
+from mnist_lightning.preprocessing.strokes import stroke_width
 
 Floats = NDArray[np.float32]
 Color = NDArray[np.float32]  # (3,) in [0, 1]

@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import cv2
 
@@ -24,7 +24,7 @@ def generate(make: Callable[[Shared, Task], Made], shared: Shared, tasks: Sequen
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads could hang
     with ProcessPoolExecutor(available_cores(), context, _prepare, (make, shared)) as pool:
         try:
-            yield from pool.map(_run, tasks)
+            yield from cast(Iterator[Made], pool.map(_run, tasks))
         finally:
             pool.shutdown(cancel_futures=True)  # after an error, the rest is not made
 

@@ -11,9 +11,9 @@ from mnist_lightning.inference import prediction
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.inference.second_look import Scores
 from mnist_lightning.models.digitnet import DigitNet
-from mnist_lightning.preprocessing.decode import decode
 from mnist_lightning.preprocessing.errors import BadPictureError
-from mnist_lightning.preprocessing.normalize import Floats, NormalizedImage, normalize_with_count
+from mnist_lightning.preprocessing.normalize import NormalizedImage, read_picture
+from mnist_lightning.preprocessing.strokes import Floats
 
 THREADS = 8
 BATCH = 512  # images that the network receives at a time
@@ -62,7 +62,7 @@ def server_classifier(url: str, token: str | None) -> Classifier:
 
 def _normalize(picture: bytes) -> NormalizedImage | Unanswered:
     try:
-        return normalize_with_count(decode(picture))
+        return read_picture(picture)
     except BadPictureError as error:
         return Unanswered(str(error))
 

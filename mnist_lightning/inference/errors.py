@@ -5,7 +5,12 @@ import logging
 import traceback
 from collections.abc import Mapping
 
-from mnist_lightning.preprocessing.errors import BadPictureError, BusyDecoderError, TooManyPixelsError
+from mnist_lightning.preprocessing.errors import (
+    BadPictureError,
+    BusyDecoderError,
+    TooManyDigitsError,
+    TooManyPixelsError,
+)
 
 ACCEPTED = (
     "accepted: a picture file as the raw body (any Content-Type) or as multipart fields, or "
@@ -86,6 +91,7 @@ HTTP_STATUS: Mapping[type[Exception], int] = {  # 400 for every other type
     UnknownEncodingError: 415,
     TooManyBytesError: 413,
     TooManyPicturesError: 413,
+    TooManyDigitsError: 413,
     TooManyPixelsError: 413,
     TooSlowError: 413,
     TooLargeAnswerError: 413,

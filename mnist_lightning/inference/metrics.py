@@ -22,9 +22,11 @@ FLUSH_SECONDS = 1.0
 # Lower bounds. TorchServe's histograms have fixed buckets, and write a line for each observation.
 CONFIDENCES = (0.0, 0.5, 0.9, 0.99)
 BATCH_SIZES = (1, 2, 3, 5, 9, 17)
-PREDICTIONS, NOT_DIGITS, ERRORS, BATCHES, MODEL = (
+DIGIT_COUNTS = (1, 2, 3, 4, 5, 9, 17, 33)
+PREDICTIONS, NOT_DIGITS, DIGITS, ERRORS, BATCHES, MODEL = (
     "mnist_predictions_total",
     "mnist_no_digits_total",
+    "mnist_pictures_total",
     "mnist_refusals_total",
     "mnist_batches_total",
     "mnist_model",
@@ -60,12 +62,13 @@ class MetricsBuffer:
 
     def batch(self, size: int, answers: Sequence[Answer]) -> None:
         """Count a batch of `size` requests and the answers to its pictures."""
+        digits = [digit for answer in answers for digit in answer.get("digits", [answer])]
         predictions = [
-            (PREDICTIONS, str(answer["prediction"]), str(_floor(CONFIDENCES, answer["confidence"])))
-            for answer in answers
+            (PREDICTIONS, str(digit["prediction"]), str(_floor(CONFIDENCES, digit["confidence"]))) for digit in digits
         ]
-        rejected = [(NOT_DIGITS,) for answer in answers if "note" in answer]
-        self._add([*predictions, *rejected, (BATCHES, str(_floor(BATCH_SIZES, size)))])
+        rejected = [(NOT_DIGITS,) for answer in answers if "note" in answer and "digits" not in answer]
+        counts = [(DIGITS, str(_floor(DIGIT_COUNTS, len(answer.get("digits", [answer]))))) for answer in answers]
+        self._add([*predictions, *rejected, *counts, (BATCHES, str(_floor(BATCH_SIZES, size)))])
 
     def error(self, error: Exception) -> None:
         """Count a request that got no prediction."""

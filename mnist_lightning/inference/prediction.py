@@ -10,12 +10,16 @@ import onnxruntime
 from mnist_lightning.common.constants import IMAGE_INPUT, IS_DIGIT_OUTPUT, PROBABILITIES_OUTPUT
 from mnist_lightning.inference import second_look
 from mnist_lightning.inference.second_look import Predict, Scores
-from mnist_lightning.preprocessing.normalize import Floats, NormalizedImage
+from mnist_lightning.preprocessing.normalize import NormalizedImage, read_touching
+from mnist_lightning.preprocessing.number import NO_DIGIT, Digit, Number
+from mnist_lightning.preprocessing.strokes import Floats
 
 NOT_A_DIGIT = "this does not look like a digit"
-SEVERAL_DIGITS = "I see {} digits; send one"
+SEVERAL_DIGITS = "several digits: {}"
 MAX_SECOND_LOOKS = 8  # pictures of one request, each of which costs four times as much as others
-# prediction, confidence, probabilities, is_digit; rotation if the digit is turned; note if the picture is rejected
+MIN_CONFIDENCE = 0.8  # of digits that touch, to be taken for several and not for one
+# prediction, confidence, probabilities, is_digit, number; rotation if the digit is turned; note if the picture is not
+# one digit; lines and digits if it shows several
 Answer = Mapping[str, Any]
 
 
@@ -43,9 +47,22 @@ def read(requests: Sequence[Sequence[NormalizedImage]], predict: Predict, thresh
     if not images:
         return [[] for _ in requests]
     scores = predict(np.stack([image.image for image in images]))
-    images, scores = second_look.look_again(images, scores, _find_unsure(requests, scores), predict)
+    unsure = list(_find_unsure(requests, scores))
+    images = _separate_touching(images, unsure)
+    unsure = [index for index in unsure if images[index].number is None]
+    images, scores = second_look.look_again(images, scores, unsure, predict)
     readings = map(Reading, images, format_answers(scores, threshold, images))
     return [list(islice(readings, len(request))) for request in requests]
+
+
+def _separate_touching(images: Sequence[NormalizedImage], unsure: Sequence[int]) -> list[NormalizedImage]:
+    """The images, with the number of those unsure ones that are two digits or more."""
+    images = list(images)
+    for index in unsure:
+        number = read_touching(images[index])
+        if number is not None and number.confidence >= MIN_CONFIDENCE:
+            images[index] = images[index]._replace(number=number)
+    return images
 
 
 def _find_unsure(requests: Sequence[Sequence[NormalizedImage]], scores: Scores) -> Iterator[int]:
@@ -67,10 +84,37 @@ def format_answers(scores: Scores, threshold: float, images: Sequence[Normalized
     return [
         {"prediction": digit, "confidence": row[digit], "probabilities": row, "is_digit": score}
         | ({"rotation": image.rotation} if image.rotation else {})
-        | ({} if score >= threshold else {"note": _note(image)})
+        | (_single(digit, is_digit=score >= threshold) if image.number is None else _several(image.number))
         for digit, row, score, image in zip(predictions, rows, certainties, images, strict=True)
     ]
 
 
-def _note(image: NormalizedImage) -> str:
-    return SEVERAL_DIGITS.format(image.digits) if image.digits > 1 else NOT_A_DIGIT
+def _single(digit: int, *, is_digit: bool) -> dict[str, object]:
+    """The fields that say what a picture shows that is read as one digit."""
+    return {"number": str(digit)} if is_digit else {"number": NO_DIGIT, "note": NOT_A_DIGIT}
+
+
+def _several(number: Number) -> dict[str, object]:
+    """The fields of several digits. Their confidence replaces that of the picture read as one digit."""
+    texts = number.texts
+    return {
+        "confidence": round(number.confidence, 6),
+        "number": "\n".join(texts),
+        **({"lines": texts} if len(texts) > 1 else {}),
+        "digits": [_format_digit(digit) for digit in number.digits],
+        "note": SEVERAL_DIGITS.format(" / ".join(texts)),
+    }
+
+
+def _format_digit(digit: Digit) -> Answer:
+    probabilities = digit.probabilities[:10].astype(np.float64)
+    row = (probabilities / probabilities.sum()).round(6).tolist()
+    best = int(probabilities.argmax())
+    left, top, width, height = digit.box
+    return {
+        "prediction": best,
+        "confidence": row[best],
+        "probabilities": row,
+        "is_digit": round(1 - float(digit.probabilities[10]), 6),
+        "box": [round(left), round(top), max(1, round(width)), max(1, round(height))],
+    }

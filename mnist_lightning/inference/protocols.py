@@ -1,6 +1,7 @@
 """Parse requests in every supported form into pictures, and format answers in the form of the request.
 
-    a picture file               -> {"prediction", "confidence", "probabilities", "is_digit"}, maybe "rotation", "note"
+    a picture file               -> {"prediction", "confidence", "probabilities", "is_digit", "number"}, maybe
+                                    "rotation", "note", and for several digits "digits", "lines"
     multipart, a picture a field -> the same, or a list of them in the order of the fields
     {"image": PICTURE}           -> the same
     {"instances": [PICTURE, …]}  -> {"predictions": [the same, …]}          KServe's V1 protocol
@@ -16,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -33,12 +35,12 @@ from mnist_lightning.inference.errors import (
 from mnist_lightning.inference.forms import MULTIPART, parse_form
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.inference.tensors import format_tensor, json_type, parse_pixels, parse_tensor
-from mnist_lightning.preprocessing.decode import decode
-from mnist_lightning.preprocessing.errors import BadPictureError, NotAPictureError
-from mnist_lightning.preprocessing.normalize import NormalizedImage, normalize_with_count
+from mnist_lightning.preprocessing.errors import BadPictureError, NotAPictureError, TooManyDigitsError
+from mnist_lightning.preprocessing.normalize import NormalizedImage, normalize_with_count, read_picture
 
 MODEL = "mnist"
 MAX_PICTURES = 64  # of one request
+MAX_DIGITS = 512  # of all pictures of a request that show several
 MAX_ID_LENGTH = 256  # characters of a V2 request's id, which the response repeats
 MAX_JSON_VALUES = 100_000  # 64 pictures as numbers are 50,176; a list of empty lists takes twenty times its text
 FORM_ENCODED = "application/x-www-form-urlencoded"
@@ -46,6 +48,7 @@ FORM_TYPE = "mnist-form-type"  # the Content-Type of a form that frontend/HttpRe
 WRAPPERS = ("b64", "image_bytes", "image", "data")
 JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{\[]")  # no picture file starts like this
 MISSING = {"rotation": 0, "note": ""}  # values in a tensor for pictures whose answers lack these fields
+RAGGED = ("digits", "lines")  # fields that have a length of their own for each picture
 Formatter = Callable[[Sequence[Answer]], object]
 
 
@@ -154,9 +157,19 @@ def _parse_v2(body: dict[str, Any]) -> Request:
 
 def _format_v2(request_id: str | None, answers: Sequence[Answer]) -> object:
     """The answers as tensors, with the request's id."""
-    names = {name: None for answer in answers for name in answer}
+    names = [name for name in dict.fromkeys(chain.from_iterable(answers)) if name not in RAGGED]
     outputs = [format_tensor(name, [answer.get(name, MISSING.get(name)) for answer in answers]) for name in names]
+    outputs += _format_digits([answer.get("digits", []) for answer in answers])
     return {"model_name": MODEL, **({} if request_id is None else {"id": request_id}), "outputs": outputs}
+
+
+def _format_digits(pictures: Sequence[Sequence[Answer]]) -> list[dict[str, object]]:
+    """The digits of all pictures, one after another, and how many each picture has; nothing if none has several."""
+    digits = list(chain.from_iterable(pictures))
+    if not digits:
+        return []
+    counts = format_tensor("digit_count", [len(own) for own in pictures])
+    return [counts, *(format_tensor(f"digit_{name}", [digit[name] for digit in digits]) for name in digits[0])]
 
 
 PROTOCOLS = {"image": _parse_image, "instances": _parse_v1, "inputs": _parse_v2}
@@ -168,12 +181,17 @@ def _parse_pictures(name: str, values: Iterable[tuple[object, object]], count: i
         raise TooManyPicturesError(f"{count:,} pictures in one request; the limit is {MAX_PICTURES}")
     if not count:
         raise EmptyBodyError(f"{name}: the request holds no picture")
-    images = []
+    images: list[NormalizedImage] = []
+    digits = 0
     for key, value in values:
         try:
             images.append(_parse_picture(value))
         except BadPictureError as error:
             raise type(error)(f"{name}[{shorten(key)}]: {error}") from error
+        number = images[-1].number
+        digits += len(number.digits) if number else 0
+        if digits > MAX_DIGITS:
+            raise TooManyDigitsError(f"{name}[{shorten(key)}]: the request shows over {MAX_DIGITS} digits; send fewer")
     return images
 
 
@@ -182,7 +200,7 @@ def _parse_picture(value: object) -> NormalizedImage:
     if isinstance(value, bytes | bytearray):
         if value.startswith(b"data:"):
             return _parse_picture(value.decode("ascii", "replace"))
-        return normalize_with_count(decode(bytes(value)))
+        return read_picture(bytes(value))
     for _ in range(2):  # {"image_bytes": {"b64": …}} is the deepest nesting that clients send
         if isinstance(value, dict):
             value = _unwrap(value)
@@ -191,7 +209,7 @@ def _parse_picture(value: object) -> NormalizedImage:
     if isinstance(value, list):
         return normalize_with_count(parse_pixels(value))
     if isinstance(value, str):
-        return normalize_with_count(decode(_decode_base64(value)))
+        return read_picture(_decode_base64(value))
     raise UnknownFormError(f"a picture is a string or a list, not {json_type(value)}")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_lightning.preprocessing.errors import NoDigitError
-from mnist_lightning.preprocessing.normalize import Floats, NormalizedImage, turn
+from mnist_lightning.preprocessing.normalize import NormalizedImage, turn
+from mnist_lightning.preprocessing.strokes import Floats
 
 Scores = tuple[Floats, Floats]  # probabilities of the ten digits (B, 10), and of showing a digit (B,)
 Predict = Callable[[Floats], Scores]  # images (B, 28, 28) in [0, 1] -> their scores

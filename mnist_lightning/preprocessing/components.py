@@ -24,6 +24,8 @@ MIN_OVERLAP = 0.25  # of the narrower one's width: components that share more co
 MIN_HEIGHT_RATIO, MIN_ROWS_RATIO, MIN_AREA_RATIO = 0.5, 0.3, 0.2
 MAX_PLAIN_PARTS = 3  # components of a digit on plain paper; more are specks or squares
 FLAT = 4  # width over height of a line
+WIDE = 1.1  # width over height of most digits at most, unlike numbers
+MIN_LINE_RATIO = 0.25  # of the box's height: a lower component is no line of digits
 ONLY_FAINT = "no ink in the picture: only a faint shade stands out from its background"
 
 
@@ -35,7 +37,9 @@ class DigitComponents:
     box: Box  # of the mask's ones
     is_degraded: bool  # there is other ink, many components, or ink from one side of the image to the other
     digits: int  # count of digits side by side
-    is_plain: bool  # the ink is at most a digit in a few parts, with nothing around, below or beside it
+    is_clean: bool  # nothing that is no digit is around, below or beside the digits
+    is_plain: bool  # the ink is clean, and at most a digit in a few parts
+    may_be_number: bool  # the digits may be several, side by side, touching, or in lines
 
     @classmethod
     def find(cls, ink: Bytes) -> "DigitComponents":
@@ -60,8 +64,16 @@ class DigitComponents:
         is_degraded = bool(specks or np.count_nonzero(kept) > 2 or (sides[:2] & sides[2:]).any())
         digits = count_digits(stats[kept]) if np.count_nonzero(kept) > 1 else 1
         mask = weak if kept[1:].all() else kept.astype(np.uint8)[labels]
-        is_plain = not touches[:, 1:].any() and count - 1 <= MAX_PLAIN_PARTS and not _has_marks(stats[1:])
-        return cls(mask, cast(Box, cv2.boundingRect(mask)), is_degraded, digits, is_plain)
+        is_clean = not touches[:, 1:].any() and not _has_marks(stats[1:])
+        return cls(
+            mask,
+            box := cast(Box, cv2.boundingRect(mask)),
+            is_degraded,
+            digits,
+            is_clean,
+            is_plain=is_clean and count - 1 <= MAX_PLAIN_PARTS,
+            may_be_number=digits > 1 or _is_wide(box) or _are_stacked(stats[kept], box),
+        )
 
     @classmethod
     def _of_single(cls, weak: Bytes, stats: Sequence[int], ink: Bytes) -> "DigitComponents":
@@ -69,7 +81,19 @@ class DigitComponents:
             raise NoDigitError(ONLY_FAINT)
         left, top, width, height, _ = stats
         spans = width == ink.shape[1] or height == ink.shape[0]
-        return cls(weak, (left, top, width, height), is_degraded=spans, digits=1, is_plain=not spans)
+        box = (left, top, width, height)
+        return cls(weak, box, spans, 1, is_clean=not spans, is_plain=not spans, may_be_number=_is_wide(box))
+
+
+def _is_wide(box: Box) -> bool:
+    """Whether a box is wider than most single digits are."""
+    return box[2] > WIDE * box[3]
+
+
+def _are_stacked(components: NDArray[np.integer[Any] | np.floating[Any]], box: Box) -> bool:
+    """Whether large components (n, 5) lie above one another, with a gap between them."""
+    tall = components[components[:, 3] >= MIN_LINE_RATIO * box[3]]
+    return len(tall) > 1 and bool((tall[:, 1] + tall[:, 3]).min() < tall[:, 1].max())
 
 
 def _has_marks(components: NDArray[np.integer[Any] | np.floating[Any]]) -> bool:

@@ -7,7 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -58,11 +58,23 @@ UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
 }
 
 
+class Decoded(NamedTuple):
+    """The pixels of a picture file."""
+
+    pixels: Bytes  # (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, upright, WORKING_SIDE at most
+    scale: float  # pixels of the file's picture for each of them, along a side
+
+
 def decode(content: bytes) -> Bytes:
     """Decode a picture file to (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA uint8, upright, WORKING_SIDE at most.
 
     Raises NotAPictureError, TooManyPixelsError or BusyDecoderError.
     """
+    return decode_with_scale(content).pixels
+
+
+def decode_with_scale(content: bytes) -> Decoded:
+    """As `decode`, with the scale of the pixels."""
     if not content:
         raise NotAPictureError("the picture is empty (0 bytes)")
     if content.startswith(b"\xff\xd8") and (scans := content.count(b"\xff\xda")) > MAX_SCANS:
@@ -70,7 +82,8 @@ def decode(content: bytes) -> Bytes:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return _decode_webp(content)
     if is_heif(content):
-        return np.asarray(image_pyramid(decode_heif(content), WORKING_SIDE)[-1])
+        pixels, side = decode_heif(content)
+        return _reduced(pixels, side)
     if (plain := _decode_plain_png(content)) is not None:
         return plain
     if content[:1] == b"P" and not NETPBM_HEADER.match(content[:MAX_NETPBM_HEADER]):
@@ -79,7 +92,9 @@ def decode(content: bytes) -> Bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, and about sizes that are checked below
             with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as picture:
-                return pixels_of_image(picture)
+                side = max(picture.size)
+                pixels = pixels_of_image(picture)
+                return Decoded(pixels, side / max(pixels.shape[:2]))
     except Image.DecompressionBombError as error:
         raise TooManyPixelsError(
             f"the picture is too large; a JPEG may have {_max_pixels('JPEG'):,} pixels, others fewer"
@@ -92,7 +107,13 @@ def decode(content: bytes) -> Bytes:
         raise NotAPictureError(f"the picture is damaged or cut: {error}") from error
 
 
-def _decode_webp(content: bytes) -> Bytes:
+def _reduced(pixels: Bytes, side: int) -> Decoded:
+    """Pixels at WORKING_SIDE at most, of a picture whose longest side is `side`."""
+    small = np.asarray(image_pyramid(pixels, WORKING_SIDE)[-1])
+    return Decoded(small, side / max(small.shape[:2]))
+
+
+def _decode_webp(content: bytes) -> Decoded:
     """Decode a WebP file, or the first picture of an animated one, with OpenCV.
 
     Pillow's decoder takes five times the memory, and keeps a kilobyte of every damaged file.
@@ -101,7 +122,8 @@ def _decode_webp(content: bytes) -> Bytes:
     pixels = _decode_with_opencv(content, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise NotAPictureError("the picture is damaged or cut")
-    return _turn_upright(_in_rgb_order(image_pyramid(pixels, WORKING_SIDE)[-1]), _webp_chunk(content, b"EXIF"))
+    small, scale = _reduced(pixels, max(pixels.shape[:2]))
+    return Decoded(_turn_upright(_in_rgb_order(small), _webp_chunk(content, b"EXIF")), scale)
 
 
 def _webp_size(content: bytes) -> tuple[int, int]:
@@ -143,7 +165,7 @@ def _turn_upright(pixels: Bytes, exif_data: bytes) -> Bytes:
     return pixels if turn is None else np.ascontiguousarray(turn(pixels), dtype=np.uint8)
 
 
-def _decode_plain_png(content: bytes) -> Bytes | None:
+def _decode_plain_png(content: bytes) -> Decoded | None:
     """Decode a PNG of the most common form with OpenCV, in half of Pillow's time.
 
     None for any other file, among them damaged ones: Pillow decodes those, or says what is wrong with them.
@@ -166,7 +188,8 @@ def _decode_plain_png(content: bytes) -> Bytes | None:
     pixels = _decode_with_opencv(content, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.shape[:2] != (height, width):
         return None
-    return _in_rgb_order(image_pyramid(pixels, WORKING_SIDE)[-1])
+    small, scale = _reduced(pixels, max(width, height))
+    return Decoded(_in_rgb_order(small), scale)
 
 
 def _decode_with_opencv(content: bytes, flags: int) -> Bytes | None:

@@ -17,5 +17,9 @@ class BusyDecoderError(BadPictureError):
     """Other pictures of the same batch have used up its time for formats that decode slowly."""
 
 
+class TooManyDigitsError(BadPictureError):
+    """The picture, or all pictures of a request, show too many digits."""
+
+
 class NoDigitError(BadPictureError):
     """The picture has no ink, or is almost entirely ink."""

@@ -71,8 +71,8 @@ def begin_request() -> None:
     _budget.own = 0.0
 
 
-def decode_heif(content: bytes) -> NDArray[np.uint8]:
-    """Decode a file to (H, W), (H, W, 3) or (H, W, 4) uint8, upright, at most 2048 pixels.
+def decode_heif(content: bytes) -> tuple[NDArray[np.uint8], int]:
+    """Decode a file to (H, W), (H, W, 3) or (H, W, 4) uint8, upright, at most 2048 pixels; and its own longest side.
 
     Raises NotAPictureError; TooManyPixelsError for a limit that this picture or its request exceeds; BusyDecoderError
     if other requests of the batch have used up its time; RuntimeError if the decoder cannot run.
@@ -90,7 +90,7 @@ def decode_heif(content: bytes) -> NDArray[np.uint8]:
         raise TooManyPixelsError(message)
     if message := header.get("unreadable"):
         raise NotAPictureError(message)
-    return np.frombuffer(pixels, np.uint8).reshape(header["shape"])
+    return np.frombuffer(pixels, np.uint8).reshape(header["shape"]), header["side"]
 
 
 def close() -> None:

@@ -2,9 +2,10 @@
 
     python heif_decoder.py MAX_PIXELS MAX_SECONDS MAX_BYTES
 
-Each file follows its length, 8 bytes. For each the program prints a line of JSON, {"shape": [H, W, C]} or [H, W], and
-the pixels, upright, at most twice REDUCED_SIDE; if it fails, the line is {"unreadable": MESSAGE} or
-{"too_large": MESSAGE}. It imports nothing of this package, to start fast.
+Each file follows its length, 8 bytes. For each the program prints a line of JSON, and the pixels, upright, at most
+twice REDUCED_SIDE. The line is {"shape": [H, W, C], "side": SIDE}, where the shape of gray ones is [H, W], and SIDE is
+the longest side of the file's own picture; if decoding fails, {"unreadable": MESSAGE} or {"too_large": MESSAGE}. It
+imports nothing of this package, to start fast.
 """
 
 import contextlib
@@ -78,12 +79,13 @@ def decode(content: bytes, max_pixels: int) -> tuple[dict[str, object], bytes]:
     if math.prod(picture.size) > max_pixels:
         width, height = picture.size
         return {"too_large": f"the picture has {width} × {height} pixels; the limit is {max_pixels:,}"}, b""
-    factor = max(max(picture.size) // REDUCED_SIDE, 1)
+    side = max(picture.size)
+    factor = max(side // REDUCED_SIDE, 1)
     picture = picture.reduce(factor) if factor > 1 else picture
     picture = ImageOps.exif_transpose(picture)
     mode = "RGBA" if "A" in picture.mode or "transparency" in picture.info else "L" if picture.mode == "L" else "RGB"
     channels = {"L": [], "RGB": [3], "RGBA": [4]}[mode]
-    return {"shape": [picture.height, picture.width, *channels]}, picture.convert(mode).tobytes()
+    return {"shape": [picture.height, picture.width, *channels], "side": side}, picture.convert(mode).tobytes()
 
 
 def open_picture(content: bytes) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mnist_lightning.preprocessing.components import STRONG, WEAK
 from mnist_lightning.preprocessing.decode import Bytes
-from mnist_lightning.preprocessing.normalize import SOFT_EDGE, fit_stroke_width, reduce
+from mnist_lightning.preprocessing.strokes import SOFT_EDGE, fit_stroke_width, reduce
 
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.float64]  # (2, 3), from an ink's pixels to another image's
@@ -27,6 +27,8 @@ MIN_PART = 0.35  # of the digits' height: a lower component is a dot, a comma, a
 MIN_SPECK = 0.1  # of the digits' height: what is smaller in both directions is noise
 MIN_SHARED_ROWS = 0.4  # of the lower one's height: components of one line that lie side by side
 MAX_GAP = 2.5  # of the digits' height, between neighbors of one line
+MIN_HEIGHT = 4.0  # pixels of digits in the ink
+MIN_LENGTH = 1.2  # of a line whose slope is measured, in heights of its digits
 MAX_SLOPE = math.tan(math.radians(16))
 
 
@@ -34,37 +36,52 @@ MAX_SLOPE = math.tan(math.radians(16))
 class Line:
     """A line of writing."""
 
-    strip: Bytes  # (STRIP_HEIGHT, W), 0 to 255: its ink, level, digits of DIGIT_HEIGHT
-    matrix: Matrix  # from the ink's pixels to the strip's
-    mask: Bytes  # of the line's components, (h, w) as the ink, 1 where they are
+    strip: Bytes  # (STRIP_HEIGHT, W), 0 to 255: its ink, level, with digits of DIGIT_HEIGHT
+    fine: Bytes  # the same at SUPERSAMPLING times the resolution
+    matrix: Matrix  # from positions in the ink, in pixels, to those in the strip
 
-    @property
-    def inverse(self) -> Matrix:
-        """From the strip's pixels to the ink's."""
-        return np.asarray(cv2.invertAffineTransform(self.matrix))
+    def box_in_ink(self, box: Sequence[float]) -> tuple[float, float, float, float]:
+        """The upright box, in pixels of the ink, around one in pixels of the strip, both left, top, width, height."""
+        left, top, width, height = box
+        corners = np.array([(x, y) for x in (left, left + width) for y in (top, top + height)])
+        back = cv2.invertAffineTransform(self.matrix)
+        points = corners @ back[:, :2].T + back[:, 2]
+        (x, y), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+        return x, y, right - x, bottom - y
 
 
 def find_lines(ink: Bytes) -> list[Line]:
     """The lines in ink (h, w) of 0 to 255, from top to bottom; none if there is no strong ink."""
-    _, weak = cv2.threshold(ink, WEAK * 255, 1, cv2.THRESH_BINARY)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(weak, None, None, None, 8, cv2.CV_16U)
-    strong = np.bincount(labels[ink > STRONG * 255], minlength=count) > 0
-    strong[0] = False
-    places = np.flatnonzero(strong)
+    labels, places, parts = _components(ink)
     if not len(places):
         return []
-    parts = stats[places].astype(np.float64)
     height = digit_height(parts)
     kept = (parts[:, 2:4].max(axis=1) >= MIN_SPECK * height) | (len(parts) == 1)
     places, parts = places[kept], parts[kept]
     lines = []
     for members in group(parts, height):
-        chosen = np.zeros(count, np.uint8)
+        chosen = np.zeros(int(labels.max()) + 1, np.uint8)
         chosen[places[members]] = 1
         line = _cut(ink, chosen[labels], parts[members])
         if line is not None:
             lines.append(line)
     return lines
+
+
+def line_height(ink: Bytes) -> float | None:
+    """The height of the digits in ink (h, w) of 0 to 255; None if there is no strong ink."""
+    _, places, parts = _components(ink)
+    return digit_height(parts) if len(places) else None
+
+
+def _components(ink: Bytes) -> tuple[NDArray[np.uint16], NDArray[np.int64], Floats]:
+    """Labels (h, w) of connected components, those with strong ink (n,), and their statistics (n, 5)."""
+    _, weak = cv2.threshold(ink, WEAK * 255, 1, cv2.THRESH_BINARY)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(weak, None, None, None, 8, cv2.CV_16U)
+    strong = np.bincount(labels[ink > STRONG * 255], minlength=count) > 0
+    strong[0] = False  # the paper
+    places = np.flatnonzero(strong)
+    return np.asarray(labels, dtype=np.uint16), places, stats[places].astype(np.float64)
 
 
 def digit_height(parts: Floats) -> float:
@@ -116,65 +133,67 @@ def _nearest(parts: Floats, lines: Sequence[NDArray[np.int64]], place: int) -> i
 
 
 def _cut(ink: Bytes, mask: Bytes, parts: Floats) -> Line | None:
-    """The strip of the components (n, 5) in a mask; None if they are too long for a number."""
+    """The line of the components (n, 5) in a mask; None if they are too long for a number."""
     large = parts[parts[:, 3] >= MIN_PART * digit_height(parts)]
     slope = _slope(mask, large)
     angle = math.atan(slope)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    corners = (
-        np.array([(x, y) for left, top, w, h, _ in parts for x in (left, left + w) for y in (top, top + h)]) @ turn.T
-    )
-    centers = np.stack([large[:, 0] + large[:, 2] / 2, large[:, 1] + large[:, 3] / 2], axis=1) @ turn.T
-    tall = large[:, 3] - abs(slope) * np.minimum(large[:, 2], 6 * large[:, 3]) * (large[:, 2] > large[:, 3])
-    height = max(4.0, float(np.average(np.maximum(tall, 1), weights=large[:, 4])))
-    middle = float(np.average(centers[:, 1], weights=tall.clip(1)))
-    scale = DIGIT_HEIGHT / height
-    start = corners[:, 0].min()
-    width = math.ceil((corners[:, 0].max() - start) * scale) + 2 * MARGIN
-    if width > MAX_STRIP:
+    left, top, width, tall, area = parts.T
+    corners = np.stack([(left, top), (left, top + tall), (left + width, top), (left + width, top + tall)])
+    xs = (turn[0] @ corners).ravel()
+    left, top, width, tall, area = large.T
+    level = np.maximum(tall - abs(slope) * np.where(width > tall, width, 0), tall / 2)  # of digits that touch
+    middles = turn[1] @ np.stack([left + width / 2, top + tall / 2])
+    scale = DIGIT_HEIGHT / max(MIN_HEIGHT, float(np.average(level, weights=area)))
+    start, middle = float(xs.min()), float(np.average(middles, weights=level))
+    length = math.ceil((float(xs.max()) - start) * scale) + 2 * MARGIN
+    if length > MAX_STRIP:
         return None
     matrix = np.column_stack([turn * scale, [MARGIN - start * scale, STRIP_HEIGHT / 2 - middle * scale]])
-    return Line(_strip(ink, mask, matrix, width), matrix, mask)
+    fine = _fine_strip(ink, mask, matrix, length)
+    strip = cv2.resize(fine, (length, STRIP_HEIGHT), interpolation=cv2.INTER_AREA)
+    return Line(np.asarray(strip, dtype=np.uint8), fine, matrix)
 
 
 def _slope(mask: Bytes, large: Floats) -> float:
-    """How far a line falls for each pixel to the right, by least squares over its pixels; 0 for narrow ones."""
-    left, right = large[:, 0].min(), (large[:, 0] + large[:, 2]).max()
-    height = float(np.median(large[:, 3]))
-    certainty = min(1.0, max(0.0, (right - left) / height - 1.2))  # a single digit's slant is no slope
+    """How far a line falls for each pixel to the right: of its components' middles, or of the ink if they touch."""
+    left, top, width, tall, _ = large.T
+    height = float(np.median(tall))
+    length = float((left + width).max() - left.min()) / height
+    certainty = min(1.0, max(0.0, length - MIN_LENGTH))  # a single digit's slant is no slope
     if not certainty:
         return 0.0
-    if len(large) > 1:  # tops and bottoms of components: their ink is uneven
-        x = large[:, 0] + large[:, 2] / 2
-        y, weights = large[:, 1] + large[:, 3] / 2, large[:, 3]
-        if np.ptp(x) > height:
-            slope = _fit(x, y, weights)
-            return certainty * float(np.clip(slope, -MAX_SLOPE, MAX_SLOPE))
-    ys, xs = np.nonzero(mask)
-    return certainty * float(np.clip(_fit(xs, ys, np.ones(len(xs))), -MAX_SLOPE, MAX_SLOPE))
+    x, y = left + width / 2, top + tall / 2
+    if np.ptp(x) > height:
+        slope = _fit(x, y, tall)
+    else:
+        rows, columns = np.nonzero(mask)
+        slope = _fit(columns.astype(np.float64), rows.astype(np.float64), np.ones(len(rows)))
+    return certainty * min(MAX_SLOPE, max(-MAX_SLOPE, slope))
 
 
-def _fit(x: NDArray, y: NDArray, weights: NDArray) -> float:
-    dx = x - np.average(x, weights=weights)
-    return float((weights * dx) @ y / max((weights * dx) @ dx, 1e-6))
+def _fit(x: Floats, y: Floats, weights: Floats) -> float:
+    """The slope of y over x, by weighted least squares."""
+    offset = x - np.average(x, weights=weights)
+    return float((weights * offset) @ y / max(float((weights * offset) @ offset), 1e-6))
 
 
-def _strip(ink: Bytes, mask: Bytes, matrix: Matrix, width: int) -> Bytes:
-    """The ink of a mask in the strip's place, with strokes of a width that MNIST's have."""
+def _fine_strip(ink: Bytes, mask: Bytes, matrix: Matrix, width: int) -> Bytes:
+    """The ink of a mask in the strip's place, SUPERSAMPLING times as large, with strokes as wide as MNIST's."""
     left, top, across, down = cv2.boundingRect(mask)
-    window = slice(max(0, top - 1), top + down), slice(max(0, left - 1), left + across)
+    top, left, bottom, right = max(0, top - 1), max(0, left - 1), top + down + 1, left + across + 1
+    window = slice(top, bottom), slice(left, right)
     own = np.asarray(cv2.multiply(ink[window], cv2.dilate(mask[window], SOFT_EDGE)), dtype=np.uint8)
+    height, length = own.shape
     scale = SUPERSAMPLING * math.hypot(matrix[0, 0], matrix[1, 0])
-    if scale < 1:  # a linear map alone would lose thin strokes
-        own = reduce(own, scale)
-    to_own = np.diag(np.array(own.shape[::-1]) / (window[1].stop - window[1].start, window[0].stop - window[0].start))
+    small = own if scale >= 1 else reduce(own, scale)  # a linear map loses thin strokes
     local = SUPERSAMPLING * matrix
-    local[:, 2] += local[:, :2] @ (window[1].start, window[0].start)
-    local[:, :2] @= np.linalg.inv(to_own)
+    local[:, 2] += local[:, :2] @ (left, top)
+    local[:, :2] *= length / small.shape[1], height / small.shape[0]
     size = width * SUPERSAMPLING, STRIP_HEIGHT * SUPERSAMPLING
-    large = np.asarray(cv2.warpAffine(own, _between_centers(local), size), dtype=np.uint8)
-    even = fit_stroke_width(large, SUPERSAMPLING)
-    return np.asarray(cv2.resize(even, (width, STRIP_HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return fit_stroke_width(
+        np.asarray(cv2.warpAffine(small, _between_centers(local), size), dtype=np.uint8), SUPERSAMPLING
+    )
 
 
 def _between_centers(matrix: Matrix) -> Matrix:

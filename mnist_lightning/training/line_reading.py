@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import lightning as L
 import numpy as np
@@ -11,7 +12,7 @@ from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.random import Generator
 from sklearn.linear_model import LogisticRegression
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mnist_lightning.datasets import numbers
 from mnist_lightning.datasets.numbers import Glyphs, LineSample
@@ -180,9 +181,9 @@ def _certainties(
 
 def _collapse(path: torch.Tensor) -> torch.Tensor:
     """The classes of a path (T,) without repetitions and blanks."""
-    unique = torch.unique_consecutive(path)
+    unique: torch.Tensor = torch.unique_consecutive(path)
     return unique[unique > 0]
 
 
 def _loader(lines: Sequence[LineSample], batches: WidthBatches) -> DataLoader[Batch]:
-    return DataLoader(lines, batch_sampler=batches, collate_fn=collate)  # type: ignore[arg-type]
+    return DataLoader(cast(Dataset[Batch], lines), batch_sampler=batches, collate_fn=collate)

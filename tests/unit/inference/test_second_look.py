@@ -12,7 +12,8 @@ from mnist_lightning.inference import prediction, second_look
 from mnist_lightning.inference.second_look import ANGLES, DISCOUNT, look_again
 from mnist_lightning.preprocessing.decode import decode
 from mnist_lightning.preprocessing.errors import NoDigitError
-from mnist_lightning.preprocessing.normalize import Floats, NormalizedImage, normalize_with_count, turn
+from mnist_lightning.preprocessing.normalize import NormalizedImage, normalize_with_count, turn
+from mnist_lightning.preprocessing.strokes import Floats
 
 THRESHOLD = 0.1
 
