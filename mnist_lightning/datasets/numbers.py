@@ -22,9 +22,12 @@ from mnist_lightning.preprocessing.strokes import Floats
 
 WRITING, WRITING_PER_KIND = ("letter", "sign", "other script"), 300
 MIRRORED_ZEROS = 0.3  # fraction of the zeros, among them slashed ones: some people slash them the other way
+DRAWINGS = ("scribble", "zigzag", "face", "drawing", "texture", "noise", "blot", "thing")
+DRAWN_PER_KIND = 200
 BATCH = 512  # images whose variants are drawn at once
 NOT_A_DIGIT = 10  # the class of letters and signs
 MAX_DIGITS = 8
+NO_DIGITS = 0.06  # fraction of the lines that show a drawing
 SINGLE_DIGITS, PUNCTUATION, SPACES, OTHER_WRITING = 0.12, 0.06, 0.03, 0.025  # fractions of lines, gaps and digits
 
 
@@ -35,6 +38,7 @@ class Glyphs:
     digits: Bytes  # (N, 28, 28), as MNIST's
     labels: NDArray[np.int64]  # (N,)
     writing: Bytes  # (M, 28, 28), letters and signs
+    drawings: list[Bytes]  # (side, side) each: what people draw that is neither
 
     @classmethod
     def build(cls, images: torch.Tensor, labels: torch.Tensor, seed: int) -> "Glyphs":
@@ -48,7 +52,8 @@ class Glyphs:
         varied[backslashed] = varied[backslashed].flip(3)
         canvases = [outliers.OUTLIER_KINDS[kind](rng) for kind in WRITING for _ in range(WRITING_PER_KIND)]
         writing = [cv2.resize(canvas, images.shape[2:], interpolation=cv2.INTER_AREA) for canvas in canvases]
-        return cls((varied[:, 0] * 255).round().byte().numpy(), labels.numpy(), np.stack(writing))
+        drawings = [outliers.OUTLIER_KINDS[kind](rng) for kind in DRAWINGS for _ in range(DRAWN_PER_KIND)]
+        return cls((varied[:, 0] * 255).round().byte().numpy(), labels.numpy(), np.stack(writing), drawings)
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,8 @@ def _glyph(glyphs: Glyphs, rng: Generator) -> tuple[Bytes, int]:
 def _beside(canvas: Floats, ink: Floats, middle: float, right: float, gap: float) -> float:
     """The left side of ink that stands `gap` pixels beside what is on the canvas, row by row."""
     top = round(middle - ink.shape[0] / 2)
-    rows: NDArray[np.bool_] = canvas[top : top + ink.shape[0]] > 0.4
-    own: NDArray[np.bool_] = ink > 0.4
+    rows = np.asarray(canvas[top : top + ink.shape[0]] > 0.4, dtype=np.bool_)
+    own = np.asarray(ink > 0.4, dtype=np.bool_)
     both = np.flatnonzero(rows.any(axis=1) & own.any(axis=1)[: len(rows)])
     if not len(both):
         return right + gap
@@ -200,7 +205,6 @@ class LineSample:
 
     strip: Bytes  # (STRIP_HEIGHT, W), 0 to 255
     classes: list[int]  # 0 to 9, or NOT_A_DIGIT
-    centers: list[float]  # of each, in pixels from the left
 
 
 def samples(glyphs: Glyphs, count: int, seed: int) -> list[LineSample]:
@@ -215,11 +219,22 @@ def _compose_chunk(glyphs: Glyphs, task: tuple[int, range]) -> list[LineSample]:
 
 
 def _sample(glyphs: Glyphs, rng: Generator) -> LineSample:
-    """A random line that is found as one line."""
+    """A random line that is found as one line, or a part of a drawing."""
     while True:
+        if rng.random() < NO_DIGITS:
+            found = find_lines(_drawing(glyphs, rng))
+            if found:
+                return LineSample(found[int(rng.integers(len(found)))].strip, [NOT_A_DIGIT])
+            continue
         made = compose(glyphs, rng)
-        lines = find_lines(made.ink)
-        if len(lines) == 1:
-            points = np.array(made.centers) @ lines[0].matrix[:, :2].T + lines[0].matrix[:, 2]
-            order = np.argsort(points[:, 0])
-            return LineSample(lines[0].strip, [made.classes[place] for place in order], points[order, 0].tolist())
+        found = find_lines(made.ink)
+        if len(found) == 1:
+            xs = np.array(made.centers) @ found[0].matrix[0, :2]
+            return LineSample(found[0].strip, [made.classes[place] for place in np.argsort(xs)])
+
+
+def _drawing(glyphs: Glyphs, rng: Generator) -> Bytes:
+    """The ink of a drawing, in any proportions."""
+    drawing = glyphs.drawings[int(rng.integers(len(glyphs.drawings)))]
+    size = rng.integers(40, 200, 2).tolist()
+    return np.asarray(cv2.resize(drawing, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

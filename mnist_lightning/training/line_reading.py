@@ -36,7 +36,7 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class LineReaderConfig:
     """Hyperparameters."""
 
-    lines: int = 80_000
+    lines: int = 64_000
     epochs: int = 8
     batch_size: int = 64
     learning_rate: float = 5e-3
