@@ -7,6 +7,7 @@ from collections.abc import Mapping
 VERBS: Mapping[str, tuple[str, str]] = {  # module and summary of each verb
     "train": ("mnist_lightning.train", "compare the optimizers and archive the best network"),
     "train_segmenter": ("mnist_lightning.train_segmenter", "train the network that finds ink on paper"),
+    "train_line_reader": ("mnist_lightning.train_line_reader", "train the network that reads lines of digits"),
     "package": ("mnist_lightning.package", "archive the champion, or another run"),
     "serve": ("mnist_lightning.serve", "start TorchServe with the archive"),
     "client": ("mnist_lightning.client.__main__", "ask a running server about pictures"),

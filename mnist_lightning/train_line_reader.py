@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from mnist_lightning.common.arguments import positive_int, seed
-from mnist_lightning.common.files import check_writable
+from mnist_lightning.common.files import check_output
 from mnist_lightning.datasets.mnist import MnistUnavailableError
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.packaging import line_reader
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     config = LineReaderConfig(lines=options.lines, epochs=options.epochs)
     silence_warnings()
     try:
-        _check_output(options.output)
+        check_output(options.output)
         print(f"composing {config.lines + config.held_out:,} lines", file=sys.stderr, flush=True)
         exact = line_reader.train(MnistSplits.load(options.data), options.seed, config, options.output)
     except BrokenProcessPool:
@@ -45,14 +45,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     print(f"{options.output}: {100 * exact:.2f} % of the held-out lines are read without a mistake")
     return 0
-
-
-def _check_output(path: Path) -> None:
-    """Raise OSError, before hours of training, if the file cannot be written."""
-    if path.is_dir():
-        raise IsADirectoryError(f"--output {path} is a folder; name a file in it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    check_writable(path.parent)
 
 
 def _parser() -> argparse.ArgumentParser:

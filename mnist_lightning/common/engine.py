@@ -1,5 +1,8 @@
 """ONNX Runtime, as the server runs it."""
 
+import functools
+from pathlib import Path
+
 import onnxruntime
 
 
@@ -15,3 +18,13 @@ def load_session(content: bytes, name: str) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # a damaged file raises errors of many types, none of which is exported
         raise RuntimeError(f"{name} is damaged: {error}") from error
+
+
+@functools.cache
+def load_shipped(path: Path) -> onnxruntime.InferenceSession:
+    """A network that ships with the package. Raises RuntimeError if its file is missing or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RuntimeError(f"{path} cannot be read: {error}; install the package again") from error
+    return load_session(content, path.name)

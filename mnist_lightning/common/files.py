@@ -114,3 +114,11 @@ def _flush_folder(folder: Path) -> None:
     """Make moves into a folder permanent, where the system can: the files are whole in any case."""
     with contextlib.suppress(OSError):
         _flush(folder, os.O_RDONLY)
+
+
+def check_output(path: Path) -> None:
+    """Raise OSError, before hours of work, if the file `--output` cannot be written; make its folder."""
+    if path.is_dir():
+        raise IsADirectoryError(f"--output {path} is a folder; name a file in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path.parent)

@@ -27,7 +27,8 @@ DRAWN_PER_KIND = 200
 BATCH = 512  # images whose variants are drawn at once
 NOT_A_DIGIT = 10  # the class of letters and signs
 MAX_DIGITS = 8
-NO_DIGITS = 0.06  # fraction of the lines that show a drawing
+MAX_DRAWING = 160  # pixels of a strip: a drawing of small parts makes a long one
+NO_DIGITS = 0.05  # fraction of the lines that show a drawing
 SINGLE_DIGITS, PUNCTUATION, SPACES, OTHER_WRITING = 0.12, 0.06, 0.03, 0.025  # fractions of lines, gaps and digits
 
 
@@ -113,9 +114,8 @@ def _glyph(glyphs: Glyphs, rng: Generator) -> tuple[Bytes, int]:
 def _beside(canvas: Floats, ink: Floats, middle: float, right: float, gap: float) -> float:
     """The left side of ink that stands `gap` pixels beside what is on the canvas, row by row."""
     top = round(middle - ink.shape[0] / 2)
-    rows = np.asarray(canvas[top : top + ink.shape[0]] > 0.4, dtype=np.bool_)
-    own = np.asarray(ink > 0.4, dtype=np.bool_)
-    both = np.flatnonzero(rows.any(axis=1) & own.any(axis=1)[: len(rows)])
+    rows, own = canvas[top : top + ink.shape[0]] > 0.4, ink > 0.4
+    both = np.flatnonzero(rows.any(axis=1) & np.asarray(own.any(axis=1))[: len(rows)])
     if not len(both):
         return right + gap
     last = rows.shape[1] - np.fliplr(rows)[both].argmax(axis=1)
@@ -224,7 +224,9 @@ def _sample(glyphs: Glyphs, rng: Generator) -> LineSample:
         if rng.random() < NO_DIGITS:
             found = find_lines(_drawing(glyphs, rng))
             if found:
-                return LineSample(found[int(rng.integers(len(found)))].strip, [NOT_A_DIGIT])
+                strip = found[int(rng.integers(len(found)))].strip
+                start = int(rng.integers(max(1, strip.shape[1] - MAX_DRAWING + 1)))
+                return LineSample(np.ascontiguousarray(strip[:, start : start + MAX_DRAWING]), [NOT_A_DIGIT])
             continue
         made = compose(glyphs, rng)
         found = find_lines(made.ink)

@@ -1,5 +1,6 @@
 """Normalized images -> answers: the digit, its probabilities, and whether the picture shows a digit at all."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -10,8 +11,9 @@ import onnxruntime
 from mnist_lightning.common.constants import IMAGE_INPUT, IS_DIGIT_OUTPUT, PROBABILITIES_OUTPUT
 from mnist_lightning.inference import second_look
 from mnist_lightning.inference.second_look import Predict, Scores
+from mnist_lightning.preprocessing.errors import TooManyDigitsError
 from mnist_lightning.preprocessing.normalize import NormalizedImage, read_touching
-from mnist_lightning.preprocessing.number import NO_DIGIT, Digit, Number
+from mnist_lightning.preprocessing.number import NO_DIGIT, Box, Digit, Number
 from mnist_lightning.preprocessing.strokes import Floats
 
 NOT_A_DIGIT = "this does not look like a digit"
@@ -59,9 +61,10 @@ def _separate_touching(images: Sequence[NormalizedImage], unsure: Sequence[int])
     """The images, with the number of those unsure ones that are two digits or more."""
     images = list(images)
     for index in unsure:
-        number = read_touching(images[index])
-        if number is not None and number.confidence >= MIN_CONFIDENCE:
-            images[index] = images[index]._replace(number=number)
+        with contextlib.suppress(TooManyDigitsError):  # strokes that fall into so many pieces are no number
+            number = read_touching(images[index])
+            if number is not None and number.confidence >= MIN_CONFIDENCE:
+                images[index] = images[index]._replace(number=number)
     return images
 
 
@@ -110,11 +113,17 @@ def _format_digit(digit: Digit) -> Answer:
     probabilities = digit.probabilities[:10].astype(np.float64)
     row = (probabilities / probabilities.sum()).round(6).tolist()
     best = int(probabilities.argmax())
-    left, top, width, height = digit.box
     return {
         "prediction": best,
         "confidence": row[best],
         "probabilities": row,
         "is_digit": round(1 - float(digit.probabilities[10]), 6),
-        "box": [round(left), round(top), max(1, round(width)), max(1, round(height))],
+        "box": _round_box(digit.box),
     }
+
+
+def _round_box(box: Box) -> list[int]:
+    """A box in whole pixels: its edges are rounded, and at least a pixel apart."""
+    left, top, width, height = box
+    x, y = round(left), round(top)
+    return [x, y, max(1, round(left + width) - x), max(1, round(top + height) - y)]

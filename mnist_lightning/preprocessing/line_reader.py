@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from mnist_lightning.common.engine import load_session
+from mnist_lightning.common.engine import load_shipped
 from mnist_lightning.preprocessing.decode import Bytes
 
 Floats = NDArray[np.float32]
@@ -37,19 +36,9 @@ class LineReading(NamedTuple):
     confidence: float  # the probability that the whole line is right
 
 
-@functools.cache
-def load() -> onnxruntime.InferenceSession:
-    """The network. Raises RuntimeError if its file is missing or damaged."""
-    try:
-        content = SHIPPED.read_bytes()
-    except OSError as error:
-        raise RuntimeError(f"{SHIPPED} cannot be read: {error}; install the package again") from error
-    return load_session(content, SHIPPED.name)
-
-
 def read(strips: Sequence[Bytes]) -> list[LineReading]:
-    """Read strips (STRIP_HEIGHT, W) of any widths. Raises RuntimeError as `load`."""
-    session = load()
+    """Read strips (STRIP_HEIGHT, W) of any widths. Raises RuntimeError as `load_shipped`."""
+    session = load_shipped(SHIPPED)
     slope, shift = _calibration()
     readings = []
     for strip in strips:
@@ -98,7 +87,7 @@ def _probabilities(scores: Floats) -> Floats:
 @functools.cache
 def _calibration() -> tuple[float, float]:
     """Slope and shift that make the log-odds of lines calibrated ones."""
-    slope, shift = json.loads(load().get_modelmeta().custom_metadata_map[CONFIDENCE_PROPERTY])
+    slope, shift = json.loads(load_shipped(SHIPPED).get_modelmeta().custom_metadata_map[CONFIDENCE_PROPERTY])
     return float(slope), float(shift)
 
 

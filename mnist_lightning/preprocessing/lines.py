@@ -23,7 +23,8 @@ STRIP_HEIGHT, DIGIT_HEIGHT = 32, 20  # pixels
 SUPERSAMPLING = 2  # of a strip when its strokes are brought to their width
 MARGIN = 6  # pixels of paper at both ends of a strip
 MAX_STRIP = 2_048  # pixels: a longer line is no number
-MIN_PART = 0.35  # of the digits' height: a lower component is a dot, a comma, a dash or a part of a digit
+NEAR = 0.45  # of the digits' height: a low component that is farther from a line is none of it
+MIN_PART = 0.5  # of the digits' height: a lower component is a dot, a comma, a dash or a part of a digit
 MIN_SPECK = 0.1  # of the digits' height: what is smaller in both directions is noise
 MIN_SHARED_ROWS = 0.4  # of the lower one's height: components of one line that lie side by side
 MAX_GAP = 2.5  # of the digits' height, between neighbors of one line
@@ -92,10 +93,12 @@ def digit_height(parts: Floats) -> float:
 
 
 def group(parts: Floats, height: float) -> list[NDArray[np.int64]]:
-    """Which components (n, 5) form lines, from top to bottom."""
-    large = np.flatnonzero(parts[:, 3] >= MIN_PART * height)
-    if not len(large):
-        return [np.arange(len(parts))]
+    """Which components (n, 5) form lines of digits of a height, from top to bottom.
+
+    Low ones belong to the nearest line; those that are far from all lines form lines of smaller writing.
+    """
+    is_large = parts[:, 3] >= MIN_PART * height
+    large = np.flatnonzero(is_large)
     left, top, width, tall, _ = parts[large].T
     right, bottom = left + width, top + tall
     shared = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
@@ -103,12 +106,17 @@ def group(parts: Floats, height: float) -> list[NDArray[np.int64]]:
     linked = (shared >= MIN_SHARED_ROWS * np.minimum(tall[:, None], tall)) & (gap <= MAX_GAP * height)
     owner = _connected(linked)
     lines = [large[owner == line] for line in range(owner.max() + 1)]
-    small = np.setdiff1d(np.arange(len(parts)), large)
-    members = [list(line) for line in lines]
-    for place in small:
-        members[_nearest(parts, lines, place)].append(place)
-    order = np.argsort([parts[line, 1] @ parts[line, 3] / parts[line, 3].sum() for line in lines])
-    return [np.array(sorted(members[line])) for line in order]
+    members, others = [list(line) for line in lines], []
+    for place in np.flatnonzero(~is_large):
+        line, distance = _nearest(parts, lines, place)
+        (members[line] if distance <= NEAR * height else others).append(place)
+    found = [np.array(sorted(line)) for line in members]
+    if others:
+        rest = np.array(others)
+        found += [rest[line] for line in group(parts[rest], digit_height(parts[rest]))]
+    return sorted(
+        found, key=lambda line: float(np.average(parts[line, 1] + parts[line, 3] / 2, weights=parts[line, 3]))
+    )
 
 
 def _connected(linked: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -121,15 +129,15 @@ def _connected(linked: NDArray[np.bool_]) -> NDArray[np.int64]:
         owner = lowest
 
 
-def _nearest(parts: Floats, lines: Sequence[NDArray[np.int64]], place: int) -> int:
-    """The line with the component nearest to another one."""
+def _nearest(parts: Floats, lines: Sequence[NDArray[np.int64]], place: int) -> tuple[int, float]:
+    """The line with the component nearest to another one, and its distance."""
     left, top, width, tall, _ = parts[place]
     distances = []
     for line in lines:
         across = np.maximum(parts[line, 0] - left - width, left - parts[line, 0] - parts[line, 2]).clip(0)
         down = np.maximum(parts[line, 1] - top - tall, top - parts[line, 1] - parts[line, 3]).clip(0)
         distances.append(float(np.hypot(across, down).min()))
-    return int(np.argmin(distances))
+    return int(np.argmin(distances)), min(distances)
 
 
 def _cut(ink: Bytes, mask: Bytes, parts: Floats) -> Line | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -144,7 +145,7 @@ def _owners(fine: Bytes, symbols: Sequence[Symbol]) -> np.ndarray:
     ink = fine.sum(axis=0) / 255
     middles = [((one.start + one.end + 1) / 2 * STRIDE + DELAY) * SUPERSAMPLING for one in symbols]
     owners = np.zeros(fine.shape[1], np.int64)
-    for before, after in zip(middles, middles[1:], strict=False):
+    for before, after in pairwise(middles):
         between = np.arange(
             min(int(before) + 1, len(owners) - 2), min(max(int(before) + 2, int(after)), len(owners) - 1)
         )

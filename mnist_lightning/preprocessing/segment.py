@@ -3,7 +3,6 @@
 It takes longer than the rest of the preprocessing together, and simple pictures do not need it.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import onnxruntime
 
-from mnist_lightning.common.engine import load_session
+from mnist_lightning.common.engine import load_shipped
 from mnist_lightning.preprocessing.decode import Bytes
 
 PICTURE_SIDE = 192  # pixels: the network's input
@@ -25,30 +23,20 @@ OVERLAP, MAX_TILES = 32, 16  # pixels; each tile takes as long as a first look
 PICTURE_INPUT, INK_OUTPUT = "picture", "ink"
 
 
-@functools.cache
-def load() -> onnxruntime.InferenceSession:
-    """The network. Raises RuntimeError if its file is missing or damaged."""
-    try:
-        content = SHIPPED.read_bytes()
-    except OSError as error:
-        raise RuntimeError(f"{SHIPPED} cannot be read: {error}; install the package again") from error
-    return load_session(content, SHIPPED.name)
-
-
 def find_ink(levels: Sequence[Bytes]) -> Bytes:
     """The digits' ink in a picture, (h, w), 0 to 255, whose longest side is PICTURE_SIDE.
 
     Args:
         levels: the picture's pyramid, gray or RGB, the largest level first.
 
-    Raises RuntimeError as `load`.
+    Raises RuntimeError as `load_shipped`.
     """
     level = next((level for level in reversed(levels) if max(level.shape[:2]) >= PICTURE_SIDE), levels[0])
     factor = PICTURE_SIDE / max(level.shape[:2])
     size = [max(1, round(length * factor)) for length in level.shape[1::-1]]
     small = cv2.resize(level, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     padded = pad_to_square(_in_color(np.asarray(small, dtype=np.uint8)), PICTURE_SIDE, cv2.BORDER_REPLICATE)
-    (ink,) = load().run([INK_OUTPUT], {PICTURE_INPUT: padded})
+    (ink,) = load_shipped(SHIPPED).run([INK_OUTPUT], {PICTURE_INPUT: padded})
     return np.ascontiguousarray(ink[: size[1], : size[0]], dtype=np.uint8)
 
 
@@ -68,7 +56,7 @@ def find_ink_closely(picture: Bytes, first: Bytes, height: float) -> CloseUp:
         first: its ink, as `find_ink` returns it.
         height: of its digits, in pixels of `first`.
 
-    Raises RuntimeError as `load`.
+    Raises RuntimeError as `load_shipped`.
     """
     factor = max(picture.shape[:2]) / max(first.shape)
     left, top, width, down = (value * factor for value in cv2.boundingRect((first > FOUND).astype(np.uint8)))
@@ -102,7 +90,7 @@ def _find_by_tiles(colors: Bytes) -> Bytes:
         for left in _starts(width):
             tile = colors[top : top + PICTURE_SIDE, left : left + PICTURE_SIDE]
             padded = pad_to_square(np.ascontiguousarray(tile), PICTURE_SIDE, cv2.BORDER_REPLICATE)
-            (found,) = load().run([INK_OUTPUT], {PICTURE_INPUT: padded})
+            (found,) = load_shipped(SHIPPED).run([INK_OUTPUT], {PICTURE_INPUT: padded})
             part = ink[top : top + PICTURE_SIDE, left : left + PICTURE_SIDE]
             np.maximum(part, found[: part.shape[0], : part.shape[1]], out=part)
     return ink

@@ -22,7 +22,7 @@ from mnist_lightning.evaluation.metrics import ClassificationMetrics, evaluate_n
 from mnist_lightning.evaluation.model_card import render_model_card
 from mnist_lightning.evaluation.ood import OODMetrics
 from mnist_lightning.models.digitnet import DigitNet, checkpoint_of, to_bytes
-from mnist_lightning.preprocessing.segment import SHIPPED
+from mnist_lightning.preprocessing import line_reader, segment
 from mnist_lightning.tracking import provenance, runs
 from mnist_lightning.training import distributed, ood
 from mnist_lightning.training.checkpoints import AtomicCheckpointIO
@@ -200,5 +200,6 @@ def _parameters(optimizer: str, seed: int, recipe: Recipe) -> dict[str, object]:
         "seed": seed,
         "precision": precision(),
         "dataset_sha256": mnist.digest(),
-        "segmenter": short_digest(SHIPPED.read_bytes()),
+        "segmenter": short_digest(segment.SHIPPED.read_bytes()),
+        "line_reader": short_digest(line_reader.SHIPPED.read_bytes()),
     }

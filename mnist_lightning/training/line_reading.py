@@ -8,7 +8,6 @@ import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.random import Generator
 from sklearn.linear_model import LogisticRegression
@@ -21,9 +20,9 @@ from mnist_lightning.evaluation import names
 from mnist_lightning.models.line_reader import WIDTHS, LineReader
 from mnist_lightning.preprocessing.line_reader import decode_line, log_odds, pad
 from mnist_lightning.tracking import runs
+from mnist_lightning.training import shipped
 from mnist_lightning.training.interrupt import ctrl_c_interrupts
-from mnist_lightning.training.module import precision
-from mnist_lightning.training.progress import TrainingProgress
+from mnist_lightning.training.shipped import one_cycle
 
 EXACT_MATCHES = "validation_exact_matches"
 MIXED_WIDTHS = 24  # pixels: lines whose widths differ by less come in a random order
@@ -86,10 +85,7 @@ class LineReadingModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with one cycle of the learning rate."""
-        config, steps = self.config, int(self.trainer.estimated_stepping_batches)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, steps, pct_start=0.15)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return one_cycle(self, self.config.learning_rate, self.config.weight_decay)
 
 
 class WidthBatches:
@@ -117,20 +113,8 @@ def fit(splits: MnistSplits, seed: int, config: LineReaderConfig, run_id: str | 
     module = LineReadingModule(network, config)
     training = numbers.samples(Glyphs.build(*splits.training, seed), config.lines, seed)
     held_out = numbers.samples(Glyphs.build(*splits.validation, seed + 1), config.held_out, seed + 1)
-    trainer = L.Trainer(
-        max_epochs=config.epochs,
-        accelerator="auto",
-        devices=1,
-        precision=precision(),
-        gradient_clip_val=MAX_GRADIENT,
-        logger=run_id is not None
-        and MLFlowLogger(experiment_name=runs.LINE_READER_EXPERIMENT, tracking_uri=runs.tracking_uri(), run_id=run_id),
-        callbacks=[TrainingProgress("line reader", EXACT_MATCHES)],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
+    trainer = shipped.trainer(
+        "line reader", EXACT_MATCHES, config.epochs, runs.LINE_READER_EXPERIMENT, run_id, MAX_GRADIENT
     )
     shuffled = WidthBatches(training, config.batch_size, np.random.default_rng(seed))
     in_order = WidthBatches(held_out, config.batch_size, None)

@@ -8,7 +8,6 @@ import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 from torchmetrics.classification import BinaryJaccardIndex
@@ -20,9 +19,9 @@ from mnist_lightning.models.segmenter import WIDTHS, InkSegmenter
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.segment import PICTURE_SIDE
 from mnist_lightning.tracking import runs
+from mnist_lightning.training import shipped
 from mnist_lightning.training.interrupt import ctrl_c_interrupts
-from mnist_lightning.training.module import precision
-from mnist_lightning.training.progress import TrainingProgress
+from mnist_lightning.training.shipped import one_cycle
 
 IOU = "validation_iou"
 INK_WEIGHT = 2.0  # of a pixel of ink, which is one of thirty, in the cross-entropy
@@ -80,10 +79,7 @@ class SegmentationModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with one cycle of the learning rate."""
-        config, steps = self.config, int(self.trainer.estimated_stepping_batches)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, steps, pct_start=0.15)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return one_cycle(self, self.config.learning_rate, self.config.weight_decay)
 
 
 def fit(splits: MnistSplits, seed: int, config: SegmentationConfig, run_id: str | None = None) -> SegmentationResult:
@@ -93,20 +89,7 @@ def fit(splits: MnistSplits, seed: int, config: SegmentationConfig, run_id: str 
     module = SegmentationModule(network, config)
     training = _dataset(splits.training[0], config.photographs, seed)
     held_out = _dataset(splits.validation[0], config.held_out, seed + 1)
-    trainer = L.Trainer(
-        max_epochs=config.epochs,
-        accelerator="auto",
-        devices=1,
-        precision=precision(),
-        logger=run_id is not None
-        and MLFlowLogger(experiment_name=runs.SEGMENTER_EXPERIMENT, tracking_uri=runs.tracking_uri(), run_id=run_id),
-        callbacks=[TrainingProgress("segmenter", IOU)],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-    )
+    trainer = shipped.trainer("segmenter", IOU, config.epochs, runs.SEGMENTER_EXPERIMENT, run_id)
     shuffled = BatchSampler(RandomSampler(training), min(config.batch_size, len(training)), drop_last=True)
     in_order = BatchSampler(SequentialSampler(held_out), config.batch_size, drop_last=False)
     with ctrl_c_interrupts(trainer):

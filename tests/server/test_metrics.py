@@ -22,9 +22,11 @@ from mnist_lightning.inference.metrics import FLUSH_SECONDS, MetricsBuffer
 from mnist_lightning.serving.config import OFFSETS
 from mnist_lightning.serving.resources import default_workers
 from mnist_lightning.serving.torchserve import Server
+from tests.pictures import bars, encode_png
 from tests.support import PROJECT, SEVEN
 
 DIGIT = SEVEN.read_bytes()
+NUMBER = encode_png(bars(1, 5))  # 11111
 RAW = {"Content-Type": "application/octet-stream"}
 ALERTS, DASHBOARD = PROJECT / "config/alerts.yaml", PROJECT / "config/grafana-dashboard.json"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -64,18 +66,18 @@ def scribble(server: Server) -> tuple[bytes, str]:
     for _ in range(50):
         picture = cv2.imencode(".png", 255 - sketches.scribble(rng))[1].tobytes()
         answer = requests.post(f"{server.url}/predictions/mnist", data=picture, headers=RAW, timeout=30).json()
-        if "note" in answer:
+        if answer["number"] == "?":
             return picture, str(answer["prediction"])
     raise AssertionError("fifty scribbles look like digits")
 
 
 @pytest.fixture(scope="module")
 def increase(server: Server, scribble: tuple[bytes, str]) -> Samples:
-    """The increase of every sample by four predictions (one of no digit), three errors and a /ping."""
+    """The increase of every sample by five pictures (one of no digit, one of five), three errors and a /ping."""
     assert ask(server) == 200
     wait_for_flush()  # of all earlier requests
     before = scrape(server)
-    assert [ask(server, body) for body in (DIGIT, DIGIT, DIGIT, scribble[0])] == [200] * 4
+    assert [ask(server, body) for body in (DIGIT, DIGIT, DIGIT, scribble[0], NUMBER)] == [200] * 5
     assert [ask(server, b"no picture") for _ in range(2)] == [400] * 2
     assert ask(server, path="predictions/nobody") == 404
     assert requests.get(f"{server.url}/ping", timeout=10).ok
@@ -88,13 +90,14 @@ def test_predictions_and_errors_are_counted(increase: Samples, scribble: tuple[b
         found = {labels: value for (sample, labels), value in increase.items() if sample == name and value}
         return {" ".join(value for _, value in sorted(labels)): value for labels, value in found.items()}
 
-    assert changed("mnist_request_seconds_count") == {"200": 4, "400": 2, "404": 1}
+    assert changed("mnist_request_seconds_count") == {"200": 5, "400": 2, "404": 1}
     assert changed("mnist_refusals_total") == {"NotAPictureError": 2}
-    assert changed("mnist_batches_total") == {"1": 6}
-    assert sum(changed("mnist_predictions_total").values()) == 4
-    assert {key.split()[1] for key in changed("mnist_predictions_total")} == {"7", scribble[1]}
+    assert changed("mnist_batches_total") == {"1": 7}
+    assert changed("mnist_pictures_total") == {"1": 4, "5": 1}
+    assert sum(changed("mnist_predictions_total").values()) == 3 + 1 + 5
+    assert {key.split()[1] for key in changed("mnist_predictions_total")} == {"7", scribble[1], "1"}
     assert changed("mnist_no_digits_total") == {"": 1}
-    assert changed("ts_inference_requests_total") == {"mnist default": 6}
+    assert changed("ts_inference_requests_total") == {"mnist default": 7}
 
 
 def test_the_histogram_adds_up(increase: Samples) -> None:
@@ -102,7 +105,7 @@ def test_the_histogram_adds_up(increase: Samples) -> None:
                and ("code", "200") in labels}  # fmt: skip
     in_order = [buckets[bound] for bound in sorted(buckets, key=float)]
     assert in_order == sorted(in_order)
-    assert (in_order[-1], buckets["0.001"], buckets["5.0"]) == (4, 0, 4)
+    assert (in_order[-1], buckets["0.001"], buckets["5.0"]) == (5, 0, 5)
     seconds = increase["mnist_request_seconds_sum", frozenset({("code", "200")})]
     assert 0.002 < seconds < 15
 
@@ -155,7 +158,8 @@ def test_a_thousand_batches_are_written_in_a_few_lines(caplog: pytest.LogCapture
     for line in lines:
         name, value = re.match(r"\[METRICS\](\w+)\.\w+:(\d+)\|", line).groups()  # type: ignore[union-attr]
         totals[name] = totals.get(name, 0) + int(value)
-    assert totals == dict.fromkeys(("mnist_predictions_total", "mnist_batches_total", "mnist_refusals_total"), 1000)
+    names = ("mnist_predictions_total", "mnist_pictures_total", "mnist_batches_total", "mnist_refusals_total")
+    assert totals == dict.fromkeys(names, 1000)
 
 
 def expressions(path: Path) -> Iterator[str]:

@@ -17,6 +17,8 @@ from schemathesis.checks import CHECKS
 from schemathesis.config import SchemathesisConfig
 
 from mnist_lightning.serving.torchserve import Server
+from mnist_lightning.web.app import EXAMPLES
+from tests.pictures import bars, encode_png
 from tests.support import PROJECT, SEVEN
 
 PATH = PROJECT / "config/openapi.yaml"
@@ -24,6 +26,8 @@ CONFIG = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"e
 SCHEMA = schemathesis.openapi.from_path(PATH, config=CONFIG)
 DIGIT = SEVEN.read_bytes()
 BASE64 = base64.b64encode(DIGIT).decode()
+NUMBER = encode_png(bars(2, 3))  # 111 above 111
+BASE64_NUMBER = base64.b64encode(NUMBER).decode()
 NUMBERS = np.asarray(Image.open(io.BytesIO(DIGIT)).convert("L").resize((28, 28))).tolist()
 # All checks except those of paths and methods: TorchServe accepts any method.
 ANSWERS = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
@@ -33,7 +37,11 @@ CHECKED: Any = CHECKS.get_by_names([*ANSWERS, "negative_data_rejection"])
 @pytest.fixture(scope="module", autouse=True)
 def media_types() -> None:
     """Pictures that schemathesis sends: a valid one, truncated ones, arbitrary bytes."""
-    files = st.just(DIGIT) | st.integers(0, len(DIGIT)).map(lambda size: DIGIT[:size]) | st.binary(max_size=50)
+    files = (
+        st.sampled_from([DIGIT, NUMBER])
+        | st.integers(0, len(DIGIT)).map(lambda size: DIGIT[:size])
+        | st.binary(max_size=50)
+    )
     for name in ("image/*", "application/octet-stream"):
         schemathesis.openapi.media_type(name, files)
 
@@ -64,6 +72,14 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("/explanations/mnist", {"json": tensor("BYTES", [2], [BASE64, BASE64])}),
     ("/v1/models/mnist:predict", {"json": {"instances": [NUMBERS, BASE64]}}),
     ("/v2/models/mnist/infer", {"json": tensor("UINT8", [1, 28, 28], [NUMBERS])}),
+    ("/predictions/mnist", {"data": NUMBER, "headers": {"Content-Type": "image/png"}}),
+    ("/predictions/mnist", {"files": [("data", DIGIT), ("data", NUMBER)]}),
+    ("/predictions/mnist", {"json": tensor("BYTES", [3], [BASE64, BASE64_NUMBER, BASE64_NUMBER])}),
+    ("/explanations/mnist", {"data": NUMBER, "headers": {"Content-Type": "image/png"}}),
+    ("/explanations/mnist", {"json": {"instances": [NUMBERS, BASE64_NUMBER]}}),
+    ("/explanations/mnist", {"json": tensor("BYTES", [2], [BASE64, BASE64_NUMBER])}),
+    ("/v1/models/mnist:predict", {"json": {"instances": [NUMBERS, BASE64_NUMBER]}}),
+    ("/v2/models/mnist/infer", {"json": tensor("BYTES", [2], [BASE64_NUMBER, BASE64])}),
 ]
 
 
@@ -72,3 +88,12 @@ def test_valid_requests_get_documented_answers(path: str, request_: dict[str, An
     answer = requests.post(server.url + path, timeout=30, **request_)
     assert answer.status_code == 200, answer.text
     SCHEMA[path]["POST"].validate_response(answer)
+
+
+def test_the_names_of_tensors_are_all_in_use(server: Server) -> None:
+    """By a number in several lines, a turned digit and what is no digit, explained."""
+    schema = yaml.safe_load(PATH.read_text())["components"]["schemas"]["OutputTensor"]["properties"]["name"]["enum"]
+    turned = base64.b64encode((EXAMPLES / "9-turned.jpg").read_bytes()).decode()
+    request_ = tensor("BYTES", [2], [BASE64_NUMBER, turned])
+    answer = requests.post(f"{server.url}/explanations/mnist", json=request_, timeout=30).json()
+    assert {output["name"] for output in answer["outputs"]} == set(schema)

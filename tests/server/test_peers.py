@@ -23,7 +23,7 @@ from mnist_lightning.serving.torchserve import Server
 
 BROKEN = Peer(("{python} -c \"print('out of luck'); raise SystemExit(3)\"",))
 FIXED_ANSWER = Peer(("{python} -m tests.server.fixed_answer {port}",))
-OOD_FIELDS = {"is_digit", "note"}  # only this project's server has them
+OOD_FIELDS = {"is_digit", "note", "number"}  # only this project's server has them
 AT_ONCE = 2  # peers that start at the same time
 
 

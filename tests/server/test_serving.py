@@ -28,6 +28,7 @@ from mnist_lightning.serving import config, torchserve
 from mnist_lightning.serving.health import is_ready
 from mnist_lightning.serving.torchserve import Server, free_port
 from mnist_lightning.web.app import EXAMPLES
+from tests.pictures import encode_png, lines_of_digits
 from tests.server.serve_process import serve, wait_until
 from tests.support import PROJECT, verb
 
@@ -91,6 +92,56 @@ def test_a_turned_digit_is_read(server: Server) -> None:
     assert (answer["prediction"], answer["rotation"]) == (9, 30)
     upright = turn(normalize_with_count(decode((EXAMPLES / "9-turned.jpg").read_bytes())), 30)
     assert answer["seen"] == (255 * upright.image).round().astype(int).tolist()
+
+
+@pytest.fixture(scope="module")
+def number(mnist_folder: Path) -> bytes:
+    """The number 721 above 04."""
+    images = mnist.load(mnist_folder, train=False)[0][:5, 0].numpy()
+    return encode_png(lines_of_digits([images[:3], images[3:]]))
+
+
+def test_a_number_is_read_in_every_protocol(server: Server, number: bytes, digits: Digits) -> None:
+    answer = ask(number, server.url)
+    assert (answer["number"], answer["lines"], answer["note"]) == ("721\n04", ["721", "04"], "several digits: 721 / 04")
+    height, width = decode(number).shape[:2]
+    for digit in answer["digits"]:
+        left, top, across, down = digit["box"]
+        assert 0 <= left < left + across <= width
+        assert 0 <= top < top + down <= height
+    text, single = (base64.b64encode(content).decode() for content in (number, digits[0][0]))
+    fields = post(server, files=[("a", number), ("b", digits[0][0]), ("c", number)]).json()
+    v1 = requests.post(f"{server.url}/v1/models/mnist:predict", json={"instances": [single, text]}, timeout=30).json()
+    assert fields[0] == fields[2] == v1["predictions"][1] == post(server, json={"image": text}).json() == answer
+    assert fields[1]["number"] == v1["predictions"][0]["number"] == "7"
+    tensor = {"name": "x", "shape": [3], "datatype": "BYTES", "data": [text, single, text]}
+    v2 = requests.post(f"{server.url}/v2/models/mnist/infer", json={"inputs": [tensor]}, timeout=30).json()
+    outputs = {output["name"]: (output["shape"], output["data"]) for output in v2["outputs"]}
+    assert outputs["number"] == ([3], ["721\n04", "7", "721\n04"])
+    assert outputs["digit_count"] == ([3], [5, 0, 5])
+    assert outputs["digit_prediction"] == ([10], [7, 2, 1, 0, 4] * 2)
+    boxes = [pixel for digit in answer["digits"] for pixel in digit["box"]]
+    assert outputs["digit_box"] == ([10, 4], boxes * 2)
+    assert outputs["digit_probabilities"][0] == [10, 10]
+
+
+def test_a_number_is_explained_digit_by_digit(server: Server, number: bytes) -> None:
+    answer = ask(number, server.url, explain=True)
+    for part in (answer, *answer["digits"]):
+        assert np.shape(part["seen"]) == np.shape(part["explanation"]) == (28, 28)
+    read = [post(server, json={"image": digit["seen"]}).json()["number"] for digit in answer["digits"]]
+    assert read == ["7", "2", "1", "0", "4"]
+
+
+def test_boxes_are_in_pixels_of_the_picture_that_was_sent(server: Server, number: bytes) -> None:
+    """A picture of thousands of pixels is decoded smaller."""
+    with Image.open(io.BytesIO(number)) as picture:
+        file = io.BytesIO()
+        picture.resize((picture.width * 8, picture.height * 8), Image.Resampling.BICUBIC).save(file, "JPEG")
+    small, large = ask(number, server.url), ask(file.getvalue(), server.url)
+    assert large["number"] == small["number"]
+    for one, other in zip(small["digits"], large["digits"], strict=True):
+        assert np.divide(other["box"], 8) == pytest.approx(one["box"], abs=4)
 
 
 def test_pixels_of_mnist_are_classified(server: Server, mnist_folder: Path) -> None:
@@ -168,7 +219,7 @@ def test_the_client_draws_the_explanation(
 ) -> None:
     assert client(["--explain", str(tmp_path / "why.png"), "--json", "--url", server.url, str(picture)]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert set(answer) == {"picture", "prediction", "confidence", "probabilities", "is_digit"}
+    assert set(answer) == {"picture", "prediction", "confidence", "probabilities", "is_digit", "number"}
     with Image.open(tmp_path / "why.png") as figure:
         pixels = np.asarray(figure.convert("RGB")).astype(int)
     red, blue = (pixels[..., 0] - pixels[..., 2] > 60).sum(), (pixels[..., 2] - pixels[..., 0] > 60).sum()

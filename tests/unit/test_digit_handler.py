@@ -24,8 +24,10 @@ from handlers import digit_handler
 from handlers.digit_handler import DigitHandler
 from mnist_lightning.datasets import mnist
 from mnist_lightning.inference import protocols
+from mnist_lightning.inference.attribution import MAX_PICTURES
 from mnist_lightning.models import digitnet
 from mnist_lightning.preprocessing.errors import BadPictureError
+from tests.pictures import bars, encode_png, lines_of_digits
 
 Item = dict[str, Any]
 
@@ -49,6 +51,13 @@ def handler(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def pictures(mnist_folder: Path) -> list[bytes]:
     images, _ = mnist.load(mnist_folder, train=False)
     return [png(image[0].numpy()) for image in images[:8]]
+
+
+@pytest.fixture(scope="module")
+def number(mnist_folder: Path) -> bytes:
+    """The number 721 above 04."""
+    images = mnist.load(mnist_folder, train=False)[0][:5, 0].numpy()
+    return encode_png(lines_of_digits([images[:3], images[3:]]))
 
 
 def png(array: np.ndarray) -> bytes:
@@ -196,9 +205,65 @@ def test_an_explanation_accounts_for_the_answer(handler: DigitHandler, pictures:
 
 
 def test_explanations_of_many_pictures_are_rejected(handler: DigitHandler, pictures: list[bytes]) -> None:
-    fields = {str(n): picture for n, picture in enumerate([*pictures, pictures[0]])}
+    fields = {str(n): pictures[n % len(pictures)] for n in range(MAX_PICTURES + 1)}
     (status, body), (other, _) = answers(handler, [fields, {"body": pictures[0]}], {0})
     assert (status, body["type"], other) == (413, "TooManyPicturesError", 200)
+
+
+def test_a_number_is_read_beside_single_digits(handler: DigitHandler, pictures: list[bytes], number: bytes) -> None:
+    (_, alone), (_, mixed), (_, one) = answers(
+        handler, [{"body": number}, {"a": pictures[0], "b": number, "c": pictures[1]}, {"body": pictures[0]}]
+    )
+    assert (alone["number"], alone["lines"]) == ("721\n04", ["721", "04"])
+    assert alone["note"] == "several digits: 721 / 04"
+    assert [digit["prediction"] for digit in alone["digits"]] == [7, 2, 1, 0, 4]
+    assert [part["number"] for part in mixed] == [one["number"], "721\n04", str(mixed[2]["prediction"])]
+    assert mixed[1]["digits"] == alone["digits"]
+    height, width = np.asarray(Image.open(io.BytesIO(number))).shape
+    for digit in alone["digits"]:
+        left, top, across, down = digit["box"]
+        assert 0 <= left < left + across <= width
+        assert 0 <= top < top + down <= height
+    lefts = [digit["box"][0] for digit in alone["digits"]]
+    assert lefts[:3] == sorted(lefts[:3])
+    assert alone["digits"][3]["box"][1] > height / 2
+
+
+def test_each_digit_of_a_number_has_its_explanation(
+    handler: DigitHandler, pictures: list[bytes], number: bytes
+) -> None:
+    fields = {"a": pictures[0], "b": number, "c": pictures[1]}
+    (_, plain), (status, explained), (_, first) = answers(handler, [fields, fields, {"body": pictures[0]}], {1, 2})
+    assert status == 200
+    assert explained[0]["seen"] == first["seen"]
+    for part, without in zip(explained, plain, strict=True):
+        assert {name: part[name] for name in without if name != "digits"} == {
+            name: without[name] for name in without if name != "digits"
+        }
+        assert np.shape(part["seen"]) == np.shape(part["explanation"]) == (28, 28)
+    assert ["digits" in part for part in explained] == [False, True, False]
+    for digit, without in zip(explained[1]["digits"], plain[1]["digits"], strict=True):
+        assert {name: digit[name] for name in without} == without
+        seen, shares = np.array(digit["seen"]), np.array(digit["explanation"])
+        assert seen.shape == shares.shape == (28, 28)
+        assert seen.max() > 100
+        assert shares.any()
+        assert not shares[seen == 0].any()
+    read = [{"body": {"image": digit["seen"]}} for digit in explained[1]["digits"]]
+    assert [body["prediction"] for _, body in answers(handler, read)] == [7, 2, 1, 0, 4]
+
+
+def test_explanations_of_many_digits_are_rejected(handler: DigitHandler, pictures: list[bytes]) -> None:
+    (status, body), (other, _) = answers(handler, [{"body": encode_png(bars(4, 6))}, {"body": pictures[0]}], {0, 1})
+    assert (status, body["type"], other) == (413, "TooManyPicturesError", 200)
+    assert body["message"].startswith("25 pictures and digits of numbers; the limit for explanations is 24")
+
+
+def test_too_many_digits_are_one_request_s_error(handler: DigitHandler, number: bytes) -> None:
+    got = answers(handler, [{"body": number}, {"body": encode_png(bars(7, 10))}, {"body": number}])
+    assert [status for status, _ in got] == [200, 413, 200]
+    assert got[1][1]["type"] == "TooManyDigitsError"
+    assert got[0][1]["number"] == got[2][1]["number"] == "721\n04"
 
 
 def test_without_captum_only_explanations_fail(

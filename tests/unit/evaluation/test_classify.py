@@ -28,7 +28,7 @@ def test_a_network_answers_a_batch_as_it_answers_one_picture(network: DigitNet) 
     seven, blank, _, text = outcomes
     assert not isinstance(seven, Unanswered)
     assert seven["prediction"] == 7
-    assert set(seven) == {"prediction", "confidence", "probabilities", "is_digit"}
+    assert set(seven) == {"prediction", "confidence", "probabilities", "is_digit", "number"}
     assert isinstance(blank, Unanswered)
     assert "no ink" in blank.reason
     assert isinstance(text, Unanswered)

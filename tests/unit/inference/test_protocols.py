@@ -23,6 +23,7 @@ from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.inference.protocols import Request, parse_request
 from mnist_lightning.preprocessing.errors import BadPictureError, NoDigitError, NotAPictureError, TooManyPixelsError
 from mnist_lightning.preprocessing.normalize import from_bytes
+from tests.pictures import bars, encode_png
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 JSON = {"content-type": "application/json"}
@@ -146,16 +147,30 @@ def test_pictures_keep_their_order() -> None:
     assert not np.array_equal(pictures[0], pictures[1])
 
 
-ANSWERS: list[Answer] = [
-    {"prediction": digit, "confidence": 1.0, "probabilities": [float(n == digit) for n in range(10)], "is_digit": 0.5}
-    for digit in (3, 5)
-]
+def scores(digit: int) -> dict[str, object]:
+    probabilities = [float(n == digit) for n in range(10)]
+    return {"prediction": digit, "confidence": 1.0, "probabilities": probabilities, "is_digit": 0.5}
+
+
+def number(*lines: str) -> Answer:
+    """An answer for several digits, the n-th of which, from 1, has a box of n pixels."""
+    digits = [{**scores(int(digit)), "box": [n] * 4} for n, digit in enumerate("".join(lines), 1)]
+    several = {"lines": list(lines)} if len(lines) > 1 else {}
+    note = f"several digits: {' / '.join(lines)}"
+    return {**scores(8), "number": "\n".join(lines), **several, "digits": digits, "note": note}
+
+
+ANSWERS: list[Answer] = [{**scores(digit), "number": str(digit)} for digit in (3, 5)]
+MIXED: list[Answer] = [ANSWERS[0], number("12", "7"), ANSWERS[1], number("90")]
 
 
 def test_answers_in_the_form_of_the_request() -> None:
     assert parse_request(ONE["raw"], {}).format(ANSWERS[:1]) == ANSWERS[0]
     assert parse_request(SEVERAL["multipart"], {}).format(ANSWERS) == ANSWERS
     assert parse_request(body({"instances": [FLAT]}), {}).format(ANSWERS[:1]) == {"predictions": ANSWERS[:1]}
+    assert parse_request(ONE["raw"], {}).format(MIXED[1:2]) == MIXED[1]
+    assert parse_request(SEVERAL["multipart"], {}).format(MIXED) == MIXED
+    assert parse_request(body({"instances": [FLAT]}), {}).format(MIXED) == {"predictions": MIXED}
 
 
 def test_answers_as_tensors() -> None:
@@ -164,17 +179,77 @@ def test_answers_as_tensors() -> None:
     assert isinstance(answer, dict)
     assert (answer["model_name"], answer["id"]) == ("mnist", asked["id"])
     outputs = {output["name"]: output for output in answer["outputs"]}
+    assert list(outputs) == ["prediction", "confidence", "probabilities", "is_digit", "number"]
+    assert outputs["number"] == {"name": "number", "shape": [2], "datatype": "BYTES", "data": ["3", "5"]}
     assert outputs["prediction"] == {"name": "prediction", "shape": [2], "datatype": "INT64", "data": [3, 5]}
     assert (outputs["confidence"]["shape"], outputs["confidence"]["datatype"]) == ([2], "FP32")
     assert outputs["probabilities"]["shape"] == [2, 10]
     assert outputs["probabilities"]["data"] == ANSWERS[0]["probabilities"] + ANSWERS[1]["probabilities"]
     assert outputs["is_digit"] == {"name": "is_digit", "shape": [2], "datatype": "FP32", "data": [0.5, 0.5]}
     noted = parse_request(body(asked), {}).format([ANSWERS[0], {**ANSWERS[1], "note": "none"}])
-    assert "note" not in outputs
     turned = parse_request(body(asked), {}).format([{**ANSWERS[0], "rotation": -30}, ANSWERS[1]])
     assert turned["outputs"][-1] == {"name": "rotation", "shape": [2], "datatype": "INT64", "data": [-30, 0]}  # type: ignore[index]
     assert noted["outputs"][-1] == {"name": "note", "shape": [2], "datatype": "BYTES", "data": ["", "none"]}  # type: ignore[index]
     assert "id" not in parse_request(SEVERAL["v2, BYTES"], {}).format(ANSWERS)  # type: ignore[operator]
+
+
+def as_tensors(answers: list[Answer]) -> dict[str, tuple[str, list[int], list[Any]]]:
+    """The output tensors of these answers by name: datatype, shape and data."""
+    body_of = parse_request(body(tensor("BYTES", [1], [BASE64])), {}).format(answers)
+    outputs = json.loads(json.dumps(body_of))["outputs"]
+    return {output["name"]: (output["datatype"], output["shape"], output["data"]) for output in outputs}
+
+
+def test_numbers_as_tensors() -> None:
+    """The digits of all pictures follow one another; a picture that is read as one digit has none."""
+    tensors = as_tensors(MIXED)
+    assert tensors["number"] == ("BYTES", [4], ["3", "12\n7", "5", "90"])
+    assert tensors["note"] == ("BYTES", [4], ["", "several digits: 12 / 7", "", "several digits: 90"])
+    assert tensors["prediction"] == ("INT64", [4], [3, 8, 5, 8])
+    assert tensors["digit_count"] == ("INT64", [4], [0, 3, 0, 2])
+    assert tensors["digit_prediction"] == ("INT64", [5], [1, 2, 7, 9, 0])
+    assert tensors["digit_confidence"] == ("FP32", [5], [1.0] * 5)
+    assert tensors["digit_is_digit"] == ("FP32", [5], [0.5] * 5)
+    datatype, shape, data = tensors["digit_probabilities"]
+    assert (datatype, shape) == ("FP32", [5, 10])
+    assert np.reshape(data, shape).argmax(axis=1).tolist() == [1, 2, 7, 9, 0]
+    assert tensors["digit_box"] == ("INT64", [5, 4], [n for box in (1, 2, 3, 1, 2) for n in [box] * 4])
+    assert not {"digits", "lines"} & set(tensors)
+
+
+def test_one_number_as_tensors() -> None:
+    tensors = as_tensors(MIXED[1:2])
+    assert tensors["number"] == ("BYTES", [1], ["12\n7"])
+    assert (tensors["digit_count"], tensors["digit_box"][1]) == (("INT64", [1], [3]), [3, 4])
+
+
+def test_explained_numbers_as_tensors() -> None:
+    def explained(part: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {"seen": [[255] * 28] * 28, "explanation": [[0.5] * 28] * 28}
+        return {
+            **part,
+            **fields,
+            **({"digits": [explained(one) for one in part["digits"]]} if "digits" in part else {}),
+        }
+
+    tensors = as_tensors([explained(answer) for answer in MIXED])
+    shapes = {name: tensors[name][:2] for name in ("seen", "explanation", "digit_seen", "digit_explanation")}
+    assert shapes == {
+        "seen": ("INT64", [4, 28, 28]),
+        "explanation": ("FP32", [4, 28, 28]),
+        "digit_seen": ("INT64", [5, 28, 28]),
+        "digit_explanation": ("FP32", [5, 28, 28]),
+    }
+
+
+def test_numbers_are_read_in_every_form() -> None:
+    picture = encode_png(bars(2, 3))
+    text = base64.b64encode(picture).decode()
+    for request in ({"body": picture}, body({"image": text}), body({"instances": [text]}), {"a": picture, "b": PNG}):
+        images = parse_request(request, {}).images
+        assert images[0].number is not None
+        assert images[0].number.texts == ["111", "111"]
+        assert all(image.number is None for image in images[1:])
 
 
 def changed(value: object, place: int = 3) -> list[object]:
@@ -209,6 +284,14 @@ BAD: dict[str, tuple[Mapping[str, object], str, int, str]] = {
     "too many fields": ({str(n): PNG for n in range(65)}, "TooManyPicturesError", 413, "65 pictures"),
     "too many instances": (body({"instances": [1] * 65}), "TooManyPicturesError", 413, "the limit is 64"),
     "too many rows": (body(tensor("UINT8", [65, 784], FLAT * 65)), "TooManyPicturesError", 413, "the limit is 64"),
+    "too many digits": ({"body": encode_png(bars(7, 10))}, "TooManyDigitsError", 413, "70 digits; the limit is 64"),
+    "too many digits of one": ({"a": PNG, "b": encode_png(bars(10, 7))}, "TooManyDigitsError", 413, "fields[b]: "),
+    "too many digits in all": (
+        {str(n): encode_png(bars(6, 10)) for n in range(10)},
+        "TooManyDigitsError",
+        413,
+        "fields[8]: the request shows over 512 digits",
+    ),
     "JSON, cut": ({"body": b'{"image": '}, "BadJSONError", 400, "does not parse"),
     "JSON, deep": ({"body": b"[" * 100_000}, "BadJSONError", 400, "too deeply"),
     "JSON, not UTF-8": ({"body": b'{"image": "\xff"}'}, "BadJSONError", 400, "utf-8"),
