@@ -46,7 +46,7 @@ class Weights:
 
     is_digit: float = 1.0  # of the logarithm of the probability of showing a digit
     segment: float = 1.0  # added for each segment
-    lowness: float = 5.0  # of the squared fraction of HEIGHT that a segment lacks, subtracted
+    lowness: float = 10.0  # of the squared fraction of HEIGHT that a segment lacks, subtracted
     cut: float = 0.075  # of each pixel of ink that is cut, subtracted
     gap: float = 1.0  # of each gap within a segment, subtracted
 

@@ -11,7 +11,7 @@ from mnist_lightning.models import digitnet
 from mnist_lightning.models.digitnet import DigitNet
 
 STEPS = 50  # from a black image to the given one
-MAX_PICTURES = 24  # of one request, digits of numbers included: each costs fifty times as much as its prediction
+MAX_PICTURES = 12  # of one request, digits of numbers included: each costs fifty times as much as its prediction
 MAX_BATCH = 64  # interpolated images in memory at a time
 
 

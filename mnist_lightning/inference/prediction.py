@@ -19,7 +19,9 @@ from mnist_lightning.preprocessing.strokes import Floats
 NOT_A_DIGIT = "this does not look like a digit"
 SEVERAL_DIGITS = "several digits: {}"
 MAX_SECOND_LOOKS = 8  # pictures of one request, each of which costs four times as much as others
-MIN_CONFIDENCE = 0.8  # of digits that touch, to be taken for several and not for one
+MAX_TOUCHING = 64  # pictures of a batch that are looked at for digits that touch, at a millisecond each
+MIN_NUMBER_CONFIDENCE = 0.12  # of a number
+MIN_CONFIDENCE = 0.8  # of a number in a picture that may as well show a single digit
 # prediction, confidence, probabilities, is_digit, number; rotation if the digit is turned; note if the picture is not
 # one digit; lines and digits if it shows several
 Answer = Mapping[str, Any]
@@ -49,6 +51,9 @@ def read(requests: Sequence[Sequence[NormalizedImage]], predict: Predict, thresh
     if not images:
         return [[] for _ in requests]
     scores = predict(np.stack([image.image for image in images]))
+    images = [
+        _check_number(image, is_single=score >= threshold) for image, score in zip(images, scores[1], strict=True)
+    ]
     unsure = list(_find_unsure(requests, scores))
     images = _separate_touching(images, unsure)
     unsure = [index for index in unsure if images[index].number is None]
@@ -57,10 +62,16 @@ def read(requests: Sequence[Sequence[NormalizedImage]], predict: Predict, thresh
     return [list(islice(readings, len(request))) for request in requests]
 
 
+def _check_number(image: NormalizedImage, *, is_single: bool) -> NormalizedImage:
+    """The image, without a number that is probably none; one that looks like a single digit takes more confidence."""
+    least = MIN_CONFIDENCE if is_single else MIN_NUMBER_CONFIDENCE
+    return image._replace(number=None) if image.number and image.number.confidence < least else image
+
+
 def _separate_touching(images: Sequence[NormalizedImage], unsure: Sequence[int]) -> list[NormalizedImage]:
     """The images, with the number of those unsure ones that are two digits or more."""
     images = list(images)
-    for index in unsure:
+    for index in unsure[:MAX_TOUCHING]:
         with contextlib.suppress(TooManyDigitsError):  # strokes that fall into so many pieces are no number
             number = read_touching(images[index])
             if number is not None and number.confidence >= MIN_CONFIDENCE:

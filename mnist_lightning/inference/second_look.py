@@ -25,7 +25,7 @@ DISCOUNT = 7.0  # log-odds, so that as many letters are rejected as by one look:
 def is_unsure(image: NormalizedImage, probabilities: Floats, is_digit: float) -> bool:
     """Whether a picture with these scores, (10,) and a number, is worth a second look."""
     unsure = probabilities.max() < UNSURE_CONFIDENCE or is_digit < UNSURE_IS_DIGIT
-    return bool(unsure) and image.digits == 1 and image.strokes is not None
+    return bool(unsure) and image.digits == 1 and image.number is None and image.strokes is not None
 
 
 def look_again(

@@ -2,10 +2,12 @@
 
 import functools
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,11 @@ SHIPPED = Path(__file__).with_name("line_reader.onnx")  # made by mnist_lightnin
 STRIPS_INPUT, SCORES_OUTPUT, CONFIDENCE_PROPERTY = "strips", "log_probabilities", "confidence"
 BLANK, NOT_A_DIGIT = 0, 11  # classes; 1 to 10 are the digits 0 to 9
 STRIDE = 2  # pixels of a strip for each position of the network's output
+SURE = 0.9  # confidence of a line that is read once
+SLANTS, STRETCHES = (
+    (-0.2, 0.0, 0.2),
+    (0.9, 1.1),
+)  # of an unsure line's variants: pixels to the right for each down; height
 MULTIPLE = 8  # the width of strips, in pixels, is one of it
 
 
@@ -37,17 +44,51 @@ class LineReading(NamedTuple):
 
 
 def read(strips: Sequence[Bytes]) -> list[LineReading]:
-    """Read strips (STRIP_HEIGHT, W) of any widths. Raises RuntimeError as `load_shipped`."""
-    session = load_shipped(SHIPPED)
-    slope, shift = _calibration()
+    """Read strips (h, w) of any widths; unsure ones again in variants. Raises RuntimeError as `load_shipped`."""
     readings = []
     for strip in strips:
-        (scores,) = session.run([SCORES_OUTPUT], {STRIPS_INPUT: pad([strip])})
-        symbols, log_probability = decode_line(scores[0])
-        probabilities = [_probabilities(scores[0, symbol.start : symbol.end + 1]) for symbol in symbols]
+        (reading,) = _read_batch([strip])
+        unsure = reading.symbols and reading.confidence < SURE
+        readings.append(_vote([reading, *_read_batch(_variants(strip))]) if unsure else reading)
+    return readings
+
+
+def _read_batch(strips: Sequence[Bytes]) -> list[LineReading]:
+    slope, shift = _calibration()
+    (scores,) = load_shipped(SHIPPED).run([SCORES_OUTPUT], {STRIPS_INPUT: pad(strips)})
+    readings = []
+    for row in scores:
+        symbols, log_probability = decode_line(row)
+        probabilities = [_probabilities(row[symbol.start : symbol.end + 1]) for symbol in symbols]
         confidence = 1 / (1 + np.exp(-slope * log_odds(log_probability) - shift))
         readings.append(LineReading(symbols, np.array(probabilities, np.float32).reshape(-1, 11), float(confidence)))
     return readings
+
+
+def _variants(strip: Bytes) -> list[Bytes]:
+    """A strip slanted to both sides, and higher and lower; every column of ink stays about where it is."""
+    height, width = strip.shape
+    middle = (height - 1) / 2
+    matrices = [
+        np.array([[1, slant, -slant * middle], [0, stretch, (1 - stretch) * middle]])
+        for slant in SLANTS
+        for stretch in STRETCHES
+    ]
+    return [np.asarray(cv2.warpAffine(strip, matrix, (width, height)), dtype=np.uint8) for matrix in matrices]
+
+
+def _vote(readings: Sequence[LineReading]) -> LineReading:
+    """The surest of the readings that agree with most of the confidence; its own is the mean of theirs."""
+    totals: defaultdict[tuple[int, ...], float] = defaultdict(float)
+    for reading in readings:
+        totals[_labels(reading)] += reading.confidence
+    labels, total = max(totals.items(), key=lambda item: item[1])
+    best = max((one for one in readings if _labels(one) == labels), key=lambda one: one.confidence)
+    return best._replace(confidence=total / len(readings))
+
+
+def _labels(reading: LineReading) -> tuple[int, ...]:
+    return tuple(symbol.label for symbol in reading.symbols)
 
 
 def pad(strips: Sequence[Bytes]) -> Bytes:

@@ -27,6 +27,7 @@ NEAR = 0.45  # of the digits' height: a low component that is farther from a lin
 MIN_PART = 0.5  # of the digits' height: a lower component is a dot, a comma, a dash or a part of a digit
 MIN_SPECK = 0.1  # of the digits' height: what is smaller in both directions is noise
 MIN_SHARED_ROWS = 0.4  # of the lower one's height: components of one line that lie side by side
+MAX_PARTS, MAX_LINES = 256, 32  # of one picture
 MAX_GAP = 2.5  # of the digits' height, between neighbors of one line
 MIN_HEIGHT = 4.0  # pixels of digits in the ink
 MIN_LENGTH = 1.2  # of a line whose slope is measured, in heights of its digits
@@ -40,27 +41,31 @@ class Line:
     strip: Bytes  # (STRIP_HEIGHT, W), 0 to 255: its ink, level, with digits of DIGIT_HEIGHT
     fine: Bytes  # the same at SUPERSAMPLING times the resolution
     matrix: Matrix  # from positions in the ink, in pixels, to those in the strip
+    limits: tuple[int, int]  # width and height of the ink
 
     def box_in_ink(self, box: Sequence[float]) -> tuple[float, float, float, float]:
-        """The upright box, in pixels of the ink, around one in pixels of the strip, both left, top, width, height."""
+        """The upright box in the ink around a box in the strip, both in their pixels as left, top, width, height."""
         left, top, width, height = box
         corners = np.array([(x, y) for x in (left, left + width) for y in (top, top + height)])
         back = cv2.invertAffineTransform(self.matrix)
         points = corners @ back[:, :2].T + back[:, 2]
-        (x, y), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+        inside = points.clip(0, self.limits)
+        (x, y), (right, bottom) = inside.min(axis=0).tolist(), inside.max(axis=0).tolist()
         return x, y, right - x, bottom - y
 
 
 def find_lines(ink: Bytes) -> list[Line]:
-    """The lines in ink (h, w) of 0 to 255, from top to bottom; none if there is no strong ink."""
+    """The lines in ink (h, w) of 0 to 255, from top to bottom; none if there is no strong ink, or too many parts."""
     labels, places, parts = _components(ink)
     if not len(places):
         return []
     height = digit_height(parts)
     kept = (parts[:, 2:4].max(axis=1) >= MIN_SPECK * height) | (len(parts) == 1)
     places, parts = places[kept], parts[kept]
+    if len(parts) > MAX_PARTS or len(grouped := group(parts, height)) > MAX_LINES:
+        return []
     lines = []
-    for members in group(parts, height):
+    for members in grouped:
         chosen = np.zeros(int(labels.max()) + 1, np.uint8)
         chosen[places[members]] = 1
         line = _cut(ink, chosen[labels], parts[members])
@@ -69,10 +74,10 @@ def find_lines(ink: Bytes) -> list[Line]:
     return lines
 
 
-def line_height(ink: Bytes) -> float | None:
-    """The height of the digits in ink (h, w) of 0 to 255; None if there is no strong ink."""
+def measure(ink: Bytes) -> tuple[int, float]:
+    """The count of components in ink (h, w) of 0 to 255, and the height of its digits; zeros without strong ink."""
     _, places, parts = _components(ink)
-    return digit_height(parts) if len(places) else None
+    return len(places), digit_height(parts) if len(places) else 0.0
 
 
 def _components(ink: Bytes) -> tuple[NDArray[np.uint16], NDArray[np.int64], Floats]:
@@ -95,7 +100,8 @@ def digit_height(parts: Floats) -> float:
 def group(parts: Floats, height: float) -> list[NDArray[np.int64]]:
     """Which components (n, 5) form lines of digits of a height, from top to bottom.
 
-    Low ones belong to the nearest line; those that are far from all lines form lines of smaller writing.
+    Low ones belong to the line that they stand in, or else to the nearest one; those that are far from all lines form
+    lines of smaller writing.
     """
     is_large = parts[:, 3] >= MIN_PART * height
     large = np.flatnonzero(is_large)
@@ -104,19 +110,22 @@ def group(parts: Floats, height: float) -> list[NDArray[np.int64]]:
     shared = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
     gap = np.maximum(left[:, None], left) - np.minimum(right[:, None], right)
     linked = (shared >= MIN_SHARED_ROWS * np.minimum(tall[:, None], tall)) & (gap <= MAX_GAP * height)
-    owner = _connected(linked)
-    lines = [large[owner == line] for line in range(owner.max() + 1)]
-    members, others = [list(line) for line in lines], []
+    owner = np.full(len(parts), -1)
+    owner[large] = _connected(linked)
+    bands = np.array([_bounds(parts[owner == line]) for line in range(owner.max() + 1)])
     for place in np.flatnonzero(~is_large):
-        line, distance = _nearest(parts, lines, place)
-        (members[line] if distance <= NEAR * height else others).append(place)
-    found = [np.array(sorted(line)) for line in members]
-    if others:
-        rest = np.array(others)
+        x, y = _middles(parts[place][None])[:, 0]
+        within = (bands[:, 1] <= y) & (y <= bands[:, 3]) & (bands[:, 0] - height <= x) & (x <= bands[:, 2] + height)
+        nearest, distance = _nearest(parts[large], parts[place])
+        if distance <= NEAR * height:
+            owner[place] = owner[large[nearest]]
+        elif within.any():
+            owner[place] = within.argmax()
+    found = [np.flatnonzero(owner == line) for line in range(owner.max() + 1)]
+    rest = np.flatnonzero(owner < 0)
+    if len(rest):
         found += [rest[line] for line in group(parts[rest], digit_height(parts[rest]))]
-    return sorted(
-        found, key=lambda line: float(np.average(parts[line, 1] + parts[line, 3] / 2, weights=parts[line, 3]))
-    )
+    return sorted(found, key=lambda line: float(np.average(_middles(parts[line])[1], weights=parts[line, 3])))
 
 
 def _connected(linked: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -124,20 +133,29 @@ def _connected(linked: NDArray[np.bool_]) -> NDArray[np.int64]:
     owner = np.arange(len(linked))
     while True:
         lowest = np.where(linked, owner, len(owner)).min(axis=1)
+        lowest = lowest[lowest]  # reaches far components in few rounds
         if (lowest == owner).all():
             return np.unique(owner, return_inverse=True)[1]
         owner = lowest
 
 
-def _nearest(parts: Floats, lines: Sequence[NDArray[np.int64]], place: int) -> tuple[int, float]:
-    """The line with the component nearest to another one, and its distance."""
-    left, top, width, tall, _ = parts[place]
-    distances = []
-    for line in lines:
-        across = np.maximum(parts[line, 0] - left - width, left - parts[line, 0] - parts[line, 2]).clip(0)
-        down = np.maximum(parts[line, 1] - top - tall, top - parts[line, 1] - parts[line, 3]).clip(0)
-        distances.append(float(np.hypot(across, down).min()))
-    return int(np.argmin(distances)), min(distances)
+def _nearest(parts: Floats, part: Floats) -> tuple[int, float]:
+    """The component (n, 5) nearest to another one (5,), and its distance."""
+    left, top, width, tall, _ = part
+    across = np.maximum(parts[:, 0] - left - width, left - parts[:, 0] - parts[:, 2]).clip(0)
+    down = np.maximum(parts[:, 1] - top - tall, top - parts[:, 1] - parts[:, 3]).clip(0)
+    distances = np.hypot(across, down)
+    return int(distances.argmin()), float(distances.min())
+
+
+def _bounds(parts: Floats) -> Floats:
+    """Left, top, right and bottom of components (n, 5) together."""
+    return np.concatenate([parts[:, :2].min(axis=0), (parts[:, :2] + parts[:, 2:4]).max(axis=0)])
+
+
+def _middles(parts: Floats) -> Floats:
+    """The middles of components (n, 5), (2, n) as x, y."""
+    return parts[:, :2].T + parts[:, 2:4].T / 2
 
 
 def _cut(ink: Bytes, mask: Bytes, parts: Floats) -> Line | None:
@@ -146,12 +164,12 @@ def _cut(ink: Bytes, mask: Bytes, parts: Floats) -> Line | None:
     slope = _slope(mask, large)
     angle = math.atan(slope)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    left, top, width, tall, area = parts.T
+    left, top, width, tall, _ = parts.T
     corners = np.stack([(left, top), (left, top + tall), (left + width, top), (left + width, top + tall)])
     xs = (turn[0] @ corners).ravel()
-    left, top, width, tall, area = large.T
+    _, _, width, tall, area = large.T
     level = np.maximum(tall - abs(slope) * np.where(width > tall, width, 0), tall / 2)  # of digits that touch
-    middles = turn[1] @ np.stack([left + width / 2, top + tall / 2])
+    middles = turn[1] @ _middles(large)
     scale = DIGIT_HEIGHT / max(MIN_HEIGHT, float(np.average(level, weights=area)))
     start, middle = float(xs.min()), float(np.average(middles, weights=level))
     length = math.ceil((float(xs.max()) - start) * scale) + 2 * MARGIN
@@ -160,18 +178,18 @@ def _cut(ink: Bytes, mask: Bytes, parts: Floats) -> Line | None:
     matrix = np.column_stack([turn * scale, [MARGIN - start * scale, STRIP_HEIGHT / 2 - middle * scale]])
     fine = _fine_strip(ink, mask, matrix, length)
     strip = cv2.resize(fine, (length, STRIP_HEIGHT), interpolation=cv2.INTER_AREA)
-    return Line(np.asarray(strip, dtype=np.uint8), fine, matrix)
+    return Line(np.asarray(strip, dtype=np.uint8), fine, matrix, (ink.shape[1], ink.shape[0]))
 
 
 def _slope(mask: Bytes, large: Floats) -> float:
     """How far a line falls for each pixel to the right: of its components' middles, or of the ink if they touch."""
-    left, top, width, tall, _ = large.T
+    left, _, width, tall, _ = large.T
     height = float(np.median(tall))
     length = float((left + width).max() - left.min()) / height
     certainty = min(1.0, max(0.0, length - MIN_LENGTH))  # a single digit's slant is no slope
     if not certainty:
         return 0.0
-    x, y = left + width / 2, top + tall / 2
+    x, y = _middles(large)
     if np.ptp(x) > height:
         slope = _fit(x, y, tall)
     else:

@@ -17,9 +17,9 @@ from mnist_lightning.preprocessing.components import WIDE, DigitComponents
 from mnist_lightning.preprocessing.decode import Bytes, decode, decode_with_scale, image_pyramid, pixels_of_image
 from mnist_lightning.preprocessing.errors import NoDigitError
 from mnist_lightning.preprocessing.foreground import ForegroundModel, flatten_alpha, merge_equal_channels
-from mnist_lightning.preprocessing.lines import line_height
+from mnist_lightning.preprocessing.lines import measure
 from mnist_lightning.preprocessing.number import Box, Number, read_number, scale_box
-from mnist_lightning.preprocessing.segment import find_ink, find_ink_closely
+from mnist_lightning.preprocessing.segment import find_ink, find_ink_closely, find_small_ink
 from mnist_lightning.preprocessing.strokes import (
     BOX,
     SIDE,
@@ -38,6 +38,8 @@ DETECTION_SIDE = 256  # largest longest side at which the digit is searched for
 MIN_SEGMENTED = 32  # longest side, in pixels, of a digit that the segmenter need not look at more closely
 NUMBER_SIDE = 300  # longest side, in pixels, at which numbers are read, if the picture has it
 TOUCHING = 0.55  # width over height of two digits that touch at least
+MIN_LINE = 26  # pixels: the height of digits of whose ink the segmenter's first look misses nothing
+MIN_SMALL = 3  # components of writing that is small in a picture
 MIN_NUMBER_SIDE = 40  # longest side, in pixels, of a picture with room for several digits
 MIN_PAPER_SIDE = 64  # longest side, in pixels, of a picture that shows more than a digit's strokes
 
@@ -89,22 +91,23 @@ def normalize_with_count(array: Bytes) -> NormalizedImage:
     found = DigitComponents.find(ink)
     if array.shape[:2] == (SIDE, SIDE) and found.is_degraded:
         return NormalizedImage(_stretch_contrast(array), found.digits)
-    image, components = _read_single(levels, model, ink, found)
-    if components.may_be_number and max(array.shape[:2]) >= MIN_NUMBER_SIDE:
-        is_clean = found.is_clean and not model.is_uneven
-        image = image._replace(number=_read_plain(levels, model) if is_clean else _read_closely(levels))
-    return image
+    image, components, segmented = _read_single(levels, model, ink, found)
+    if max(array.shape[:2]) < MIN_NUMBER_SIDE:
+        return image
+    if segmented is None or (found.is_clean and not model.is_uneven):
+        return image._replace(number=_read_plain(levels, model)) if components.may_be_number else image
+    return image._replace(number=_read_closely(levels, segmented, components))
 
 
 def _read_single(
     levels: Sequence[Bytes], model: ForegroundModel, ink: Bytes, found: DigitComponents
-) -> tuple[NormalizedImage, DigitComponents]:
-    """The image of all digits together, and their components."""
+) -> tuple[NormalizedImage, DigitComponents, Bytes | None]:
+    """The image of all digits together, their components, and the ink that the segmenter found, if it was needed."""
     if max(levels[0].shape[:2]) >= MIN_PAPER_SIDE and (not found.is_plain or model.is_uneven):
         with contextlib.suppress(NoDigitError):  # then the picture is read as it is
             return _find_on_paper(levels)
     box = _in_picture(found.box, ink, levels[0])
-    return _to_mnist_form(_crop(levels, model, ink, found), found, box), found
+    return _to_mnist_form(_crop(levels, model, ink, found), found, box), found, None
 
 
 def _read_plain(levels: Sequence[Bytes], model: ForegroundModel) -> Number | None:
@@ -114,11 +117,15 @@ def _read_plain(levels: Sequence[Bytes], model: ForegroundModel) -> Number | Non
     return read_number(model.foreground(level), scale=(across, down))
 
 
-def _read_closely(levels: Sequence[Bytes]) -> Number | None:
-    """The number in a picture whose ink the segmenter finds."""
-    first = find_ink(levels)
-    height = line_height(first)
-    return None if height is None else read_number(*find_ink_closely(levels[0], first, height))
+def _read_closely(levels: Sequence[Bytes], ink: Bytes, found: DigitComponents) -> Number | None:
+    """The number in a picture by the segmenter, whose first look at it gave some ink and components."""
+    count, height = measure(ink)
+    may_be_number = found.may_be_number
+    if height < MIN_LINE and count >= MIN_SMALL and max(levels[0].shape[:2]) > max(ink.shape):
+        ink = find_small_ink(levels)
+        count, height = measure(ink)
+        may_be_number = count >= MIN_SMALL
+    return read_number(*find_ink_closely(levels[0], ink, height)) if may_be_number and count else None
 
 
 def read_touching(image: NormalizedImage) -> Number | None:
@@ -134,8 +141,8 @@ def _to_mnist_form(crop: Bytes, found: DigitComponents, box: Box) -> NormalizedI
     return NormalizedImage(center(adjust_stroke_width(strokes)), found.digits, strokes, box=box)
 
 
-def _find_on_paper(levels: Sequence[Bytes]) -> tuple[NormalizedImage, DigitComponents]:
-    """The image of the digit that the segmenter finds, and its components. Raises NoDigitError.
+def _find_on_paper(levels: Sequence[Bytes]) -> tuple[NormalizedImage, DigitComponents, Bytes]:
+    """The image of the digit that the segmenter finds, its components, and all ink. Raises NoDigitError.
 
     A digit that is small in the picture is looked for once more, in the part of the picture around it.
     """
@@ -150,8 +157,8 @@ def _find_on_paper(levels: Sequence[Bytes]) -> tuple[NormalizedImage, DigitCompo
             closer_found = DigitComponents.find(closer)
             left, top, width, height = _in_picture(closer_found.box, closer, part)
             own = (left + columns.start, top + rows.start, width, height)
-            return _to_mnist_form(_cut(closer, closer_found), closer_found, own), closer_found
-    return _to_mnist_form(_cut(ink, found), found, box), found
+            return _to_mnist_form(_cut(closer, closer_found), closer_found, own), closer_found, ink
+    return _to_mnist_form(_cut(ink, found), found, box), found, ink
 
 
 def _in_picture(box: Sequence[int], ink: Bytes, picture: Bytes) -> Box:

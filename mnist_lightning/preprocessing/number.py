@@ -20,6 +20,7 @@ Box = tuple[float, float, float, float]  # left, top, width, height
 
 NO_DIGIT = "?"  # what a number shows for a character that is no digit
 MAX_DIGITS = 64  # of one picture
+MIN_DIGITS = 0.5  # fraction of a line's characters, where another line has so many
 DELAY = 1.0  # pixels of the strip by which the network sees a digit before its middle
 OWN_SHARE = 0.8  # of a component's ink on one side of a cut: then the rest of it is not cut off
 CUT_WEIGHT = 0.02  # of a cut's squared distance from the middle between two digits, in rows of ink
@@ -92,7 +93,9 @@ def read_number(ink: Bytes, offset: Sequence[float] = (0, 0), scale: Sequence[fl
         (_cut_digits(line, reading, offset, scale), reading.confidence)
         for line, reading in zip(lines, readings, strict=True)
     ]
-    rows = [(digits, confidence) for digits, confidence in found if any(digit.is_digit for digit in digits)]
+    shares = [sum(digit.is_digit for digit in digits) / max(1, len(digits)) for digits, _ in found]
+    least = min(MIN_DIGITS, max(shares, default=0))
+    rows = [row for row, share in zip(found, shares, strict=True) if share and share >= least]  # others are print
     count = sum(len(digits) for digits, _ in rows)
     if count > MAX_DIGITS:
         raise TooManyDigitsError(f"the picture shows {count} digits; the limit is {MAX_DIGITS}")

@@ -16,6 +16,7 @@ from mnist_lightning.preprocessing.decode import Bytes
 
 PICTURE_SIDE = 192  # pixels: the network's input
 SHIPPED = Path(__file__).with_name("segmenter.onnx")  # made by mnist_lightning.train_segmenter
+CLOSER_SIDE = 512  # pixels, of a picture with small digits
 FOUND = 127  # of 255: ink that makes a part of the picture worth a closer look
 TILE_DIGIT = 60  # pixels: the height of digits in the network's input at which it finds their ink best
 TILE_MARGIN = 0.4  # of the digits' height, around their ink
@@ -48,12 +49,21 @@ class CloseUp(NamedTuple):
     scale: tuple[float, float]  # pixels of the picture for each pixel of ink, as x, y
 
 
+def find_small_ink(levels: Sequence[Bytes]) -> Bytes:
+    """As `find_ink`, with tiles, of the longest side CLOSER_SIDE at most: for digits that are small in the picture."""
+    level = next((level for level in reversed(levels) if max(level.shape[:2]) >= CLOSER_SIDE), levels[0])
+    factor = min(1.0, CLOSER_SIDE / max(level.shape[:2]))
+    size = [max(1, round(length * factor)) for length in level.shape[1::-1]]
+    scaled = cv2.resize(level, size, interpolation=cv2.INTER_AREA)
+    return _find_by_tiles(_in_color(np.asarray(scaled, dtype=np.uint8)))
+
+
 def find_ink_closely(picture: Bytes, first: Bytes, height: float) -> CloseUp:
     """The digits' ink in the part of a picture that shows any, by tiles in which digits are TILE_DIGIT pixels high.
 
     Args:
         picture: gray or RGB.
-        first: its ink, as `find_ink` returns it.
+        first: its ink, as `find_ink` or `find_small_ink` returns it.
         height: of its digits, in pixels of `first`.
 
     Raises RuntimeError as `load_shipped`.

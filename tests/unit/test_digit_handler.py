@@ -256,7 +256,7 @@ def test_each_digit_of_a_number_has_its_explanation(
 def test_explanations_of_many_digits_are_rejected(handler: DigitHandler, pictures: list[bytes]) -> None:
     (status, body), (other, _) = answers(handler, [{"body": encode_png(bars(4, 6))}, {"body": pictures[0]}], {0, 1})
     assert (status, body["type"], other) == (413, "TooManyPicturesError", 200)
-    assert body["message"].startswith("25 pictures and digits of numbers; the limit for explanations is 24")
+    assert body["message"].startswith("25 pictures and digits of numbers; the limit for explanations is 12")
 
 
 def test_too_many_digits_are_one_request_s_error(handler: DigitHandler, number: bytes) -> None:

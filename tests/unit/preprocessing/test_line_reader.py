@@ -49,13 +49,8 @@ def test_paper_says_nothing() -> None:
 def test_a_sequence_has_the_probability_of_ctc(classes: list[int], seed: int) -> None:
     own = scores(seed)
     found = sequence_log_probability(own, classes)
-    loss = F.ctc_loss(
-        torch.from_numpy(own)[:, None],
-        torch.tensor([classes], dtype=torch.long),
-        (len(own),),
-        (len(classes),),
-        reduction="sum",
-    )
+    targets, lengths = torch.tensor([classes], dtype=torch.long), torch.tensor([len(classes)])
+    loss = F.ctc_loss(torch.from_numpy(own)[:, None], targets, torch.tensor([len(own)]), lengths, reduction="sum")
     assert found == pytest.approx(-loss.item(), rel=1e-4)
 
 

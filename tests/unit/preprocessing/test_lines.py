@@ -14,7 +14,7 @@ from mnist_lightning.preprocessing.lines import (
     STRIP_HEIGHT,
     SUPERSAMPLING,
     find_lines,
-    line_height,
+    measure,
 )
 
 
@@ -96,7 +96,11 @@ def test_boxes_return_to_the_ink() -> None:
 def test_nothing_is_found_without_strong_ink() -> None:
     assert find_lines(np.zeros((50, 50), np.uint8)) == []
     assert find_lines(np.full((50, 50), 80, np.uint8)) == []
-    assert line_height(np.zeros((50, 50), np.uint8)) is None
+    assert measure(np.zeros((50, 50), np.uint8)) == (0, 0.0)
+
+
+def test_ink_is_measured() -> None:
+    assert measure(bars(*row(30))) == (4, 40.0)
 
 
 def test_a_line_that_is_too_long_is_left_out() -> None:
@@ -111,3 +115,8 @@ def test_any_ink_is_survived(shape: tuple[int, int], seed: int) -> None:
     for line in find_lines(noise):
         assert line.strip.shape[0] == STRIP_HEIGHT
         assert line.strip.shape[1] <= MAX_STRIP
+
+
+def test_thousands_of_specks_are_no_lines() -> None:
+    noise = np.random.default_rng(0).random((384, 512)) < 0.1
+    assert find_lines(np.asarray(noise * 255, dtype=np.uint8)) == []
