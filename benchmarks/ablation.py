@@ -69,10 +69,13 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "without: ruled paper and frames": {"components.MIN_RULED_SIDE": math.inf},
     "without: ink found by a network": {"normalize.find_ink": _find_no_ink},
     "without: thin strokes widened, thick ones thinned": {
-        "normalize.MIN_STROKE": 0.0,
-        "normalize.MAX_STROKE": math.inf,
+        "strokes.MIN_STROKE": 0.0,
+        "strokes.MAX_STROKE": math.inf,
     },
-    "without: thin strokes saved from the reduction": {"normalize._scale": _scale_without_dilation},
+    "without: thin strokes saved from the reduction": {
+        "strokes.scale": _scale_without_dilation,
+        "normalize.scale": _scale_without_dilation,
+    },
     RESIZE_ONLY: {"normalize.normalize_with_count": _resize_only},
 }
 

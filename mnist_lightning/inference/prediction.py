@@ -21,7 +21,8 @@ SEVERAL_DIGITS = "several digits: {}"
 MAX_SECOND_LOOKS = 8  # pictures of one request, each of which costs four times as much as others
 MAX_TOUCHING = 64  # pictures of a batch that are looked at for digits that touch, at a millisecond each
 MIN_NUMBER_CONFIDENCE = 0.12  # of a number
-MIN_CONFIDENCE = 0.8  # of a number in a picture that may as well show a single digit
+MIN_APART_CONFIDENCE = 0.5  # of a number with gaps in a picture that looks like a single digit
+MIN_CONFIDENCE = 0.8  # of a number without gaps in such a picture
 # prediction, confidence, probabilities, is_digit, number; rotation if the digit is turned; note if the picture is not
 # one digit; lines and digits if it shows several
 Answer = Mapping[str, Any]
@@ -64,7 +65,9 @@ def read(requests: Sequence[Sequence[NormalizedImage]], predict: Predict, thresh
 
 def _check_number(image: NormalizedImage, *, is_single: bool) -> NormalizedImage:
     """The image, without a number that is probably none; one that looks like a single digit takes more confidence."""
-    least = MIN_CONFIDENCE if is_single else MIN_NUMBER_CONFIDENCE
+    least = MIN_NUMBER_CONFIDENCE
+    if is_single:
+        least = MIN_CONFIDENCE if image.digits == 1 else MIN_APART_CONFIDENCE
     return image._replace(number=None) if image.number and image.number.confidence < least else image
 
 

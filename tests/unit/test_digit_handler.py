@@ -253,10 +253,14 @@ def test_each_digit_of_a_number_has_its_explanation(
     assert [body["prediction"] for _, body in answers(handler, read)] == [7, 2, 1, 0, 4]
 
 
-def test_explanations_of_many_digits_are_rejected(handler: DigitHandler, pictures: list[bytes]) -> None:
-    (status, body), (other, _) = answers(handler, [{"body": encode_png(bars(4, 6))}, {"body": pictures[0]}], {0, 1})
+def test_explanations_of_many_digits_are_rejected(
+    handler: DigitHandler, pictures: list[bytes], mnist_folder: Path
+) -> None:
+    images = mnist.load(mnist_folder, train=False)[0][:14, 0].numpy()
+    many = encode_png(lines_of_digits([images[:7], images[7:]]))
+    (status, body), (other, _) = answers(handler, [{"body": many}, {"body": pictures[0]}], {0, 1})
     assert (status, body["type"], other) == (413, "TooManyPicturesError", 200)
-    assert body["message"].startswith("25 pictures and digits of numbers; the limit for explanations is 12")
+    assert body["message"].startswith("15 pictures and digits of numbers; the limit for explanations is 12")
 
 
 def test_too_many_digits_are_one_request_s_error(handler: DigitHandler, number: bytes) -> None:
