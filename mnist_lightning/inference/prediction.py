@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from mnist_lightning.common.constants import IMAGE_INPUT, IS_DIGIT_OUTPUT, PROBABILITIES_OUTPUT
 from mnist_lightning.inference import second_look
@@ -21,8 +22,8 @@ SEVERAL_DIGITS = "several digits: {}"
 MAX_SECOND_LOOKS = 8  # pictures of one request, each of which costs four times as much as others
 MAX_TOUCHING = 64  # pictures of a batch that are looked at for digits that touch, at a millisecond each
 MIN_NUMBER_CONFIDENCE = 0.12  # of a number
-MIN_APART_CONFIDENCE = 0.5  # of a number with gaps in a picture that looks like a single digit
-MIN_CONFIDENCE = 0.8  # of a number without gaps in such a picture
+MIN_APART_CONFIDENCE = 0.5  # of one with gaps that looks like a single digit, or without gaps that looks like none
+MIN_CONFIDENCE = 0.8  # of one without gaps that looks like a single digit
 # prediction, confidence, probabilities, is_digit, number; rotation if the digit is turned; note if the picture is not
 # one digit; lines and digits if it shows several
 Answer = Mapping[str, Any]
@@ -56,7 +57,7 @@ def read(requests: Sequence[Sequence[NormalizedImage]], predict: Predict, thresh
         _check_number(image, is_single=score >= threshold) for image, score in zip(images, scores[1], strict=True)
     ]
     unsure = list(_find_unsure(requests, scores))
-    images = _separate_touching(images, unsure)
+    images = _separate_touching(images, unsure, scores[1] >= threshold)
     unsure = [index for index in unsure if images[index].number is None]
     images, scores = second_look.look_again(images, scores, unsure, predict)
     readings = map(Reading, images, format_answers(scores, threshold, images))
@@ -71,13 +72,16 @@ def _check_number(image: NormalizedImage, *, is_single: bool) -> NormalizedImage
     return image._replace(number=None) if image.number and image.number.confidence < least else image
 
 
-def _separate_touching(images: Sequence[NormalizedImage], unsure: Sequence[int]) -> list[NormalizedImage]:
+def _separate_touching(
+    images: Sequence[NormalizedImage], unsure: Sequence[int], is_single: NDArray[np.bool_]
+) -> list[NormalizedImage]:
     """The images, with the number of those unsure ones that are two digits or more."""
     images = list(images)
     for index in unsure[:MAX_TOUCHING]:
         with contextlib.suppress(TooManyDigitsError):  # strokes that fall into so many pieces are no number
             number = read_touching(images[index])
-            if number is not None and number.confidence >= MIN_CONFIDENCE:
+            least = MIN_CONFIDENCE if is_single[index] else MIN_APART_CONFIDENCE
+            if number is not None and number.confidence >= least:
                 images[index] = images[index]._replace(number=number)
     return images
 

@@ -24,7 +24,8 @@ MIN_OVERLAP = 0.25  # of the narrower one's width: components that share more co
 MIN_HEIGHT_RATIO, MIN_ROWS_RATIO, MIN_AREA_RATIO = 0.5, 0.3, 0.2
 MAX_PLAIN_PARTS = 3  # components of a digit on plain paper; more are specks or squares
 FLAT = 4  # width over height of a line
-WIDE = 1.1  # width over height of most digits at most, unlike numbers
+WIDE = 1.3  # width over height of most digits at most, unlike numbers
+MAX_PARTS = 5  # components of a digit, specks left out, on any paper
 MIN_LINE_RATIO = 0.25  # of the box's height: a lower component is no line of digits
 ONLY_FAINT = "no ink in the picture: only a faint shade stands out from its background"
 
@@ -91,7 +92,9 @@ def _is_wide(box: Box) -> bool:
 
 
 def _are_stacked(components: NDArray[np.integer[Any] | np.floating[Any]], box: Box) -> bool:
-    """Whether large components (n, 5) lie above one another, with a gap between them."""
+    """Whether large components (n, 5) lie above one another, with a gap between them, or many are no single digit."""
+    if len(components) > MAX_PARTS:
+        return True
     tall = components[components[:, 3] >= MIN_LINE_RATIO * box[3]]
     return len(tall) > 1 and bool((tall[:, 1] + tall[:, 3]).min() < tall[:, 1].max())
 

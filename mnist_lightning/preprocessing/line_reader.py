@@ -48,7 +48,7 @@ def read(strips: Sequence[Bytes]) -> list[LineReading]:
     readings = []
     for strip in strips:
         (reading,) = _read_batch([strip])
-        unsure = reading.symbols and reading.confidence < SURE
+        unsure = len(reading.symbols) > 1 and reading.confidence < SURE
         readings.append(_vote([reading, *_read_batch(_variants(strip))]) if unsure else reading)
     return readings
 

@@ -95,8 +95,9 @@ def normalize_with_count(array: Bytes) -> NormalizedImage:
     if max(array.shape[:2]) < MIN_NUMBER_SIDE:
         return image
     if segmented is None or (found.is_clean and not model.is_uneven):
-        return image._replace(number=_read_plain(levels, model)) if components.may_be_number else image
-    return image._replace(number=_read_closely(levels, segmented, components))
+        may_be_number = found.may_be_number or components.may_be_number
+        return image._replace(number=_read_plain(levels, model)) if may_be_number else image
+    return image._replace(number=_read_closely(levels, segmented, components, found))
 
 
 def _read_single(
@@ -117,11 +118,21 @@ def _read_plain(levels: Sequence[Bytes], model: ForegroundModel) -> Number | Non
     return read_number(model.foreground(level), scale=(across, down))
 
 
-def _read_closely(levels: Sequence[Bytes], ink: Bytes, found: DigitComponents) -> Number | None:
-    """The number in a picture by the segmenter, whose first look at it gave some ink and components."""
+def _read_closely(
+    levels: Sequence[Bytes], ink: Bytes, found: DigitComponents, without: DigitComponents
+) -> Number | None:
+    """The number in a picture by the segmenter.
+
+    Args:
+        levels: the picture's pyramid.
+        ink: that the segmenter found at its first look.
+        found: the components of this ink.
+        without: those found without the segmenter, which sees small writing.
+    """
     count, height = measure(ink)
     may_be_number = found.may_be_number
-    if height < MIN_LINE and count >= MIN_SMALL and max(levels[0].shape[:2]) > max(ink.shape):
+    is_small = height < MIN_LINE and max(levels[0].shape[:2]) > max(ink.shape)
+    if is_small and (count >= MIN_SMALL or without.digits >= MIN_SMALL):
         ink = find_small_ink(levels)
         count, height = measure(ink)
         may_be_number = count >= MIN_SMALL
