@@ -1,6 +1,7 @@
 """Answers from the network's scores and the numbers that the preprocessing has read."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_digits_that_touch_and_are_uncertain_stay_one(
         raise TooManyDigitsError("the picture shows 70 digits")
 
     image = normalize_with_count(touching[0][1])
-    for found in (lambda _: number("12", confidence=0.79), lambda _: None, too_many):
+    for found in (lambda _: number("12", confidence=0.49), lambda _: None, too_many):
         monkeypatch.setattr(prediction, "read_touching", found)
         ((reading,),) = prediction.read([[image]], unsure, THRESHOLD)
         assert reading.answer["number"] == "?"
@@ -155,3 +156,23 @@ def test_digits_that_touch_and_are_uncertain_stay_one(
 
 def test_no_pictures() -> None:
     assert prediction.read([[], []], unsure, THRESHOLD) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("predict", "digits", "least"),
+    [
+        (unsure, 1, prediction.MIN_NUMBER_CONFIDENCE),
+        (unsure, 2, prediction.MIN_NUMBER_CONFIDENCE),
+        (sure, 2, prediction.MIN_APART_CONFIDENCE),
+        (sure, 1, prediction.MIN_CONFIDENCE),
+    ],
+)
+def test_what_looks_like_one_digit_takes_more_confidence(
+    predict: Callable[[Floats], Scores], digits: int, least: float, touching: list[tuple[str, Bytes]]
+) -> None:
+    image = normalize_with_count(touching[0][1])._replace(digits=digits, strokes=None)
+    for confidence, is_number in ((least + 0.01, True), (least - 0.01, False)):
+        asked = image._replace(number=number("12", confidence=confidence))
+        ((reading,),) = prediction.read([[asked]], predict, THRESHOLD)
+        assert (reading.answer["number"] == "12") == is_number
+        assert ("digits" in reading.answer) == is_number
