@@ -22,7 +22,7 @@ Matrix = NDArray[np.float64]  # (2, 3), from an ink's pixels to another image's
 STRIP_HEIGHT, DIGIT_HEIGHT = 32, 20  # pixels
 SUPERSAMPLING = 2  # of a strip when its strokes are brought to their width
 MARGIN = 6  # pixels of paper at both ends of a strip
-MAX_STRIP = 2_048  # pixels: a longer line is no number
+MAX_STRIP, MAX_STRIPS = 2_048, 4_000  # pixels: a longer line, or longer lines together, are no number
 NEAR = 0.45  # of the digits' height: a low component that is farther from a line is none of it
 MIN_PART = 0.5  # of the digits' height: a lower component is a dot, a comma, a dash or a part of a digit
 MIN_SPECK = 0.1  # of the digits' height: what is smaller in both directions is noise
@@ -55,7 +55,7 @@ class Line:
 
 
 def find_lines(ink: Bytes) -> list[Line]:
-    """The lines in ink (h, w) of 0 to 255, from top to bottom; none if there is no strong ink, or too many parts."""
+    """The lines in ink (h, w) of 0 to 255, from top to bottom; none if there is no strong ink, or far too much."""
     labels, places, parts = _components(ink)
     if not len(places):
         return []
@@ -71,7 +71,7 @@ def find_lines(ink: Bytes) -> list[Line]:
         line = _cut(ink, chosen[labels], parts[members])
         if line is not None:
             lines.append(line)
-    return lines
+    return lines if sum(line.strip.shape[1] for line in lines) <= MAX_STRIPS else []
 
 
 def measure(ink: Bytes) -> tuple[int, float]:

@@ -120,3 +120,9 @@ def test_any_ink_is_survived(shape: tuple[int, int], seed: int) -> None:
 def test_thousands_of_specks_are_no_lines() -> None:
     noise = np.random.default_rng(0).random((384, 512)) < 0.1
     assert find_lines(np.asarray(noise * 255, dtype=np.uint8)) == []
+
+
+def test_lines_that_are_too_long_together_are_left_out() -> None:
+    rows = [(0, 20 * line, 1400, 3) for line in range(3)] + [(0, 20 * line, 3, 15) for line in range(3)]
+    assert find_lines(bars(*rows, shape=(60, 1400))) == []
+    assert len(find_lines(bars(*rows[:1], *rows[3:4], shape=(60, 1400)))) == 1
