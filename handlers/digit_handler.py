@@ -125,20 +125,13 @@ class DigitHandler:
         except ImportError as error:
             message = f"this server cannot explain answers: {error}; pip install captum torch"
             raise UnexplainedError(message) from error
-        numbers = [image.number.digits if image.number else [] for image in images]
         explained = [part for answer in answers for part in (answer, *answer.get("digits", []))]
         if len(explained) > MAX_PICTURES:
             message = f"{len(explained)} pictures and digits of numbers; the limit for explanations is {MAX_PICTURES}"
             raise TooManyPicturesError(message)
         network = load(self.model.weights)  # the first explanation pays for it, with no limit of time
         with limit():
-            inputs = np.stack(
-                [
-                    part
-                    for image, digits in zip(images, numbers, strict=True)
-                    for part in (image.image, *(d.image() for d in digits))
-                ]
-            )
+            inputs = np.stack([part for image in images for part in _model_inputs(image)])
             contributions = attribute(network, inputs, np.array([part["prediction"] for part in explained]))
         pixels = (inputs * 255).round().astype(np.int64).tolist()
         rows = contributions.astype(np.float64).round(4).tolist()
@@ -151,6 +144,13 @@ class DigitHandler:
         if model is not None:
             self.model = model
             self.metrics.model(model.digest)
+
+
+def _model_inputs(image: NormalizedImage) -> Iterator[Images]:
+    """A picture as the network receives it, and each digit of its number, (28, 28)."""
+    yield image.image
+    if image.number is not None:
+        yield from (digit.image() for digit in image.number.digits)
 
 
 def _with_explanations(answer: Answer, fields: Iterator[Item]) -> Answer:

@@ -9,17 +9,12 @@ use it. Archives made afterwards carry it. The lines are composed of MNIST's tra
 
 import argparse
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from mnist_lightning.common.arguments import positive_int, seed
-from mnist_lightning.common.files import check_output
-from mnist_lightning.datasets.mnist import MnistUnavailableError
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.packaging import line_reader
-from mnist_lightning.packaging.export import ExportError
-from mnist_lightning.tracking.runs import TrackingError
-from mnist_lightning.training.fit import silence_warnings
+from mnist_lightning.packaging.shipped import train_to_file
 from mnist_lightning.training.line_reading import LineReaderConfig
 
 DEFAULTS = LineReaderConfig()
@@ -29,22 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the verb; return its exit code."""
     options = _parser().parse_args(arguments)
     config = LineReaderConfig(lines=options.lines, epochs=options.epochs)
-    silence_warnings()
-    try:
-        check_output(options.output)
-        print(f"composing {config.lines + config.held_out:,} lines", file=sys.stderr, flush=True)
+
+    def train() -> str:
         exact = line_reader.train(MnistSplits.load(options.data), options.seed, config, options.output)
-    except BrokenProcessPool:
-        print("error: a process that composes lines was killed; free memory, and start again", file=sys.stderr)
-        return 1
-    except (TrackingError, MnistUnavailableError, ExportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped: the run is marked KILLED in MLflow, nothing was written", file=sys.stderr)
-        return 130
-    print(f"{options.output}: {100 * exact:.2f} % of the held-out lines are read without a mistake")
-    return 0
+        return f"{options.output}: {100 * exact:.2f} % of the held-out lines are read without a mistake"
+
+    return train_to_file(options.output, train, f"composing {config.lines + config.held_out:,} lines", "composes lines")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,17 +10,12 @@ memory each.
 
 import argparse
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from mnist_lightning.common.arguments import positive_int, seed
-from mnist_lightning.common.files import check_output
-from mnist_lightning.datasets.mnist import MnistUnavailableError
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.packaging import segmenter
-from mnist_lightning.packaging.export import ExportError
-from mnist_lightning.tracking.runs import TrackingError
-from mnist_lightning.training.fit import silence_warnings
+from mnist_lightning.packaging.shipped import train_to_file
 from mnist_lightning.training.segmentation import SegmentationConfig
 
 DEFAULTS = SegmentationConfig()
@@ -30,22 +25,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the verb; return its exit code."""
     options = _parser().parse_args(arguments)
     config = SegmentationConfig(photographs=options.photographs, epochs=options.epochs)
-    silence_warnings()
-    try:
-        check_output(options.output)
-        print(f"drawing {config.photographs + config.held_out:,} photographs", file=sys.stderr, flush=True)
+
+    def train() -> str:
         iou = segmenter.train(MnistSplits.load(options.data), options.seed, config, options.output)
-    except BrokenProcessPool:
-        print("error: a process that draws photographs was killed; free memory, and start again", file=sys.stderr)
-        return 1
-    except (TrackingError, MnistUnavailableError, ExportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped: the run is marked KILLED in MLflow, nothing was written", file=sys.stderr)
-        return 130
-    print(f"{options.output}: intersection over union {iou:.3f} on held-out photographs")
-    return 0
+        return f"{options.output}: intersection over union {iou:.3f} on held-out photographs"
+
+    return train_to_file(
+        options.output, train, f"drawing {config.photographs + config.held_out:,} photographs", "draws photographs"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

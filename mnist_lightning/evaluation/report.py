@@ -1,6 +1,5 @@
 """The evaluation of a classifier on labelled pictures: accuracy, calibration, errors, rejections."""
 
-import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +19,7 @@ from mnist_lightning.datasets.samples import Sample
 from mnist_lightning.evaluation import plots
 from mnist_lightning.evaluation.calibration import calibration_error
 from mnist_lightning.evaluation.classify import Classifier, Outcome, Unanswered
-from mnist_lightning.preprocessing.decode import decode
-from mnist_lightning.preprocessing.heif import is_heif
-from mnist_lightning.preprocessing.heif_decoder import open_picture
+from mnist_lightning.preprocessing.decode import decode_with_scale
 from mnist_lightning.preprocessing.normalize import from_bytes
 
 BATCH_SIZE = 250
@@ -129,9 +126,8 @@ def gallery_picture(content: bytes) -> tuple[NDArray[np.uint8], float]:
 
     Raises BadPictureError.
     """
-    pixels = decode(content)
-    sent = open_picture(content) if is_heif(content) else Image.open(io.BytesIO(content))
-    return np.asarray(Image.fromarray(pixels).convert("RGBA")), max(pixels.shape[:2]) / max(sent.size)
+    decoded = decode_with_scale(content)
+    return np.asarray(Image.fromarray(decoded.pixels).convert("RGBA")), 1 / decoded.scale
 
 
 def print_refusals(refused: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ from mnist_lightning.preprocessing.decode import Bytes
 Floats = NDArray[np.float32]
 SHIPPED = Path(__file__).with_name("line_reader.onnx")  # made by mnist_lightning.train_line_reader
 STRIPS_INPUT, SCORES_OUTPUT, CONFIDENCE_PROPERTY = "strips", "log_probabilities", "confidence"
-BLANK, NOT_A_DIGIT = 0, 11  # classes; 1 to 10 are the digits 0 to 9
+BLANK = 0  # a class; 1 to 10 are the digits 0 to 9, 11 is other writing
 STRIDE = 2  # pixels of a strip for each position of the network's output
 SURE = 0.9  # confidence of a line that is read once
 MAX_VOTES = 8  # unsure lines of a picture that are read in variants

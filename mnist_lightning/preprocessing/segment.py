@@ -32,13 +32,7 @@ def find_ink(levels: Sequence[Bytes]) -> Bytes:
 
     Raises RuntimeError as `load_shipped`.
     """
-    level = next((level for level in reversed(levels) if max(level.shape[:2]) >= PICTURE_SIDE), levels[0])
-    factor = PICTURE_SIDE / max(level.shape[:2])
-    size = [max(1, round(length * factor)) for length in level.shape[1::-1]]
-    small = cv2.resize(level, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    padded = pad_to_square(_in_color(np.asarray(small, dtype=np.uint8)), PICTURE_SIDE, cv2.BORDER_REPLICATE)
-    (ink,) = load_shipped(SHIPPED).run([INK_OUTPUT], {PICTURE_INPUT: padded})
-    return np.ascontiguousarray(ink[: size[1], : size[0]], dtype=np.uint8)
+    return _find_by_tiles(_scale(levels, PICTURE_SIDE))
 
 
 class CloseUp(NamedTuple):
@@ -51,11 +45,16 @@ class CloseUp(NamedTuple):
 
 def find_small_ink(levels: Sequence[Bytes]) -> Bytes:
     """As `find_ink`, with tiles, of the longest side CLOSER_SIDE at most: for digits that are small in the picture."""
-    level = next((level for level in reversed(levels) if max(level.shape[:2]) >= CLOSER_SIDE), levels[0])
-    factor = min(1.0, CLOSER_SIDE / max(level.shape[:2]))
+    return _find_by_tiles(_scale(levels, min(CLOSER_SIDE, max(levels[0].shape[:2]))))
+
+
+def _scale(levels: Sequence[Bytes], side: int) -> Bytes:
+    """The picture in color, with this longest side in pixels."""
+    level = next((level for level in reversed(levels) if max(level.shape[:2]) >= side), levels[0])
+    factor = side / max(level.shape[:2])
     size = [max(1, round(length * factor)) for length in level.shape[1::-1]]
-    scaled = cv2.resize(level, size, interpolation=cv2.INTER_AREA)
-    return _find_by_tiles(_in_color(np.asarray(scaled, dtype=np.uint8)))
+    scaled = cv2.resize(level, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    return _in_color(np.asarray(scaled, dtype=np.uint8))
 
 
 def find_ink_closely(picture: Bytes, first: Bytes, height: float) -> CloseUp:

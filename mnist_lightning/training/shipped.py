@@ -23,14 +23,14 @@ def trainer(
         run_id: the run that curves are logged to; None logs none.
         max_gradient: norm to which gradients are clipped; None does not clip.
     """
-    logger = MLFlowLogger(experiment_name=experiment, tracking_uri=runs.tracking_uri(), run_id=run_id)
     return L.Trainer(
         max_epochs=epochs,
         accelerator="auto",
         devices=1,
         precision=precision(),
         gradient_clip_val=max_gradient,
-        logger=logger if run_id is not None else False,
+        logger=run_id is not None
+        and MLFlowLogger(experiment_name=experiment, tracking_uri=runs.tracking_uri(), run_id=run_id),
         callbacks=[TrainingProgress(name, metric)],
         enable_checkpointing=False,
         enable_progress_bar=False,
