@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from mnist_lightning.datasets import outliers
 from mnist_lightning.datasets.page import Hand, strokes
-from mnist_lightning.datasets.parallel import generate
-from mnist_lightning.datasets.variants import add_regional_variants
+from mnist_lightning.datasets.raster import Images
+from mnist_lightning.datasets.variants import add_long_up_strokes, add_regional_variants
 from mnist_lightning.preprocessing.decode import Bytes
-from mnist_lightning.preprocessing.lines import find_lines
 from mnist_lightning.preprocessing.strokes import Floats
 
 WRITING, WRITING_PER_KIND = ("letter", "sign", "other script"), 300
@@ -27,8 +26,6 @@ DRAWN_PER_KIND = 200
 BATCH = 512  # images whose variants are drawn at once
 NOT_A_DIGIT = 10  # the class of letters and signs
 MAX_DIGITS = 8
-MAX_DRAWING = 160  # pixels of a strip: a drawing of small parts makes a long one
-NO_DIGITS = 0.05  # fraction of the lines that show a drawing
 SINGLE_DIGITS, PUNCTUATION, SPACES, OTHER_WRITING = 0.12, 0.06, 0.03, 0.025  # fractions of lines, gaps and digits
 
 
@@ -48,13 +45,17 @@ class Glyphs:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             parts = zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True)
-            varied = torch.cat([add_regional_variants(part.float() / 255, own) for part, own in parts])
+            varied = torch.cat([_vary(part.float() / 255, own) for part, own in parts])
         backslashed = (labels == 0) & torch.from_numpy(rng.random(len(labels)) < MIRRORED_ZEROS)
         varied[backslashed] = varied[backslashed].flip(3)
         canvases = [outliers.OUTLIER_KINDS[kind](rng) for kind in WRITING for _ in range(WRITING_PER_KIND)]
         writing = [cv2.resize(canvas, images.shape[2:], interpolation=cv2.INTER_AREA) for canvas in canvases]
         drawings = [outliers.OUTLIER_KINDS[kind](rng) for kind in DRAWINGS for _ in range(DRAWN_PER_KIND)]
         return cls((varied[:, 0] * 255).round().byte().numpy(), labels.numpy(), np.stack(writing), drawings)
+
+
+def _vary(images: Images, labels: torch.Tensor) -> Images:
+    return add_long_up_strokes(add_regional_variants(images, labels), labels)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _spacing(rng: Generator) -> tuple[float, float]:
         return rng.uniform(0.2, 0.7), 0.08
     if kind < 0.6:
         return rng.uniform(0, 0.2), 0.06
-    return rng.uniform(-0.16, 0.02), 0.04
+    return rng.uniform(-0.24, 0.02), 0.05
 
 
 def _glyph(glyphs: Glyphs, rng: Generator) -> tuple[Bytes, int]:
@@ -194,49 +195,3 @@ def _rule(ink: Floats, height: float, rng: Generator) -> Floats:
     part = ink[y : y + thick, start:end]
     np.maximum(part, (rng.random(part.shape) < rng.uniform(0.3, 1)) * rng.uniform(0.3, 0.9), out=part)
     return ink
-
-
-CHUNK = 200  # lines that a process composes at once
-
-
-@dataclass(frozen=True)
-class LineSample:
-    """A line as the reader receives it."""
-
-    strip: Bytes  # (STRIP_HEIGHT, W), 0 to 255
-    classes: list[int]  # 0 to 9, or NOT_A_DIGIT
-
-
-def samples(glyphs: Glyphs, count: int, seed: int) -> list[LineSample]:
-    """Compose many lines, on all processor cores; the same arguments give the same ones."""
-    tasks = [(seed, range(first, min(first + CHUNK, count))) for first in range(0, count, CHUNK)]
-    return [sample for part in generate(_compose_chunk, glyphs, tasks) for sample in part]
-
-
-def _compose_chunk(glyphs: Glyphs, task: tuple[int, range]) -> list[LineSample]:
-    seed, places = task
-    return [_sample(glyphs, np.random.default_rng([seed, place])) for place in places]
-
-
-def _sample(glyphs: Glyphs, rng: Generator) -> LineSample:
-    """A random line that is found as one line, or a part of a drawing."""
-    while True:
-        if rng.random() < NO_DIGITS:
-            found = find_lines(_drawing(glyphs, rng))
-            if found:
-                strip = found[int(rng.integers(len(found)))].strip
-                start = int(rng.integers(max(1, strip.shape[1] - MAX_DRAWING + 1)))
-                return LineSample(np.ascontiguousarray(strip[:, start : start + MAX_DRAWING]), [NOT_A_DIGIT])
-            continue
-        made = compose(glyphs, rng)
-        found = find_lines(made.ink)
-        if len(found) == 1:
-            xs = np.array(made.centers) @ found[0].matrix[0, :2]
-            return LineSample(found[0].strip, [made.classes[place] for place in np.argsort(xs)])
-
-
-def _drawing(glyphs: Glyphs, rng: Generator) -> Bytes:
-    """The ink of a drawing, in any proportions."""
-    drawing = glyphs.drawings[int(rng.integers(len(glyphs.drawings)))]
-    size = rng.integers(40, 200, 2).tolist()
-    return np.asarray(cv2.resize(drawing, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-WIDTHS = (16, 24, 32, 48, 48, 64)
+WIDTHS = (32, 48, 64, 96, 96, 128)
 CLASSES = 12  # the blank of CTC, the ten digits, and other writing
 
 

@@ -13,9 +13,10 @@ from numpy.random import Generator
 from sklearn.linear_model import LogisticRegression
 from torch.utils.data import DataLoader, Dataset
 
-from mnist_lightning.datasets import numbers
-from mnist_lightning.datasets.numbers import Glyphs, LineSample
+from mnist_lightning.datasets import strips
+from mnist_lightning.datasets.numbers import Glyphs
 from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.datasets.strips import Distorted, LineSample
 from mnist_lightning.evaluation import names
 from mnist_lightning.models.line_reader import WIDTHS, LineReader
 from mnist_lightning.preprocessing.line_reader import decode_line, log_odds, pad
@@ -26,6 +27,7 @@ from mnist_lightning.training.shipped import one_cycle
 
 EXACT_MATCHES = "validation_exact_matches"
 MIXED_WIDTHS = 24  # pixels: lines whose widths differ by less come in a random order
+MOST_HELD_OUT = 8_000  # lines
 MAX_GRADIENT = 5.0  # norm
 # A batch: strips (B, 1, 32, W) uint8, the classes of all lines one after another, and how many each line has.
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -35,17 +37,17 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class LineReaderConfig:
     """Hyperparameters."""
 
-    lines: int = 64_000
+    lines: int = 200_000
     epochs: int = 8
     batch_size: int = 64
-    learning_rate: float = 5e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-2
     widths: Sequence[int] = WIDTHS
 
     @property
     def held_out(self) -> int:
         """Lines of validation digits."""
-        return max(40, self.lines // 10)
+        return min(max(40, self.lines // 10), MOST_HELD_OUT)
 
 
 @dataclass(frozen=True)
@@ -111,15 +113,16 @@ def fit(splits: MnistSplits, seed: int, config: LineReaderConfig, run_id: str | 
     L.seed_everything(seed, verbose=False)
     network = LineReader(config.widths)
     module = LineReadingModule(network, config)
-    training = numbers.samples(Glyphs.build(*splits.training, seed), config.lines, seed)
-    held_out = numbers.samples(Glyphs.build(*splits.validation, seed + 1), config.held_out, seed + 1)
+    training = strips.samples(Glyphs.build(*splits.training, seed), config.lines, seed)
+    held_out = strips.samples(Glyphs.build(*splits.validation, seed + 1), config.held_out, seed + 1)
     trainer = shipped.trainer(
         "line reader", EXACT_MATCHES, config.epochs, runs.LINE_READER_EXPERIMENT, run_id, MAX_GRADIENT
     )
     shuffled = WidthBatches(training, config.batch_size, np.random.default_rng(seed))
     in_order = WidthBatches(held_out, config.batch_size, None)
     with ctrl_c_interrupts(trainer):
-        trainer.fit(module, _loader(training, shuffled), _loader(held_out, in_order))
+        changing = Distorted(training, np.random.default_rng([seed, 1]))
+        trainer.fit(module, _loader(changing, shuffled), _loader(held_out, in_order))
     network = network.cpu().eval()
     confidence = calibrate(*_certainties(network, held_out, in_order))
     return LineReaderResult(network, float(trainer.callback_metrics[EXACT_MATCHES]), confidence, held_out)
@@ -141,10 +144,10 @@ def calibrate(log_probabilities: Sequence[float], right: Sequence[bool]) -> tupl
 
 def collate(lines: Sequence[LineSample]) -> Batch:
     """A batch of lines, with paper at their right ends where others are longer."""
-    strips = pad([line.strip for line in lines])
+    padded = pad([line.strip for line in lines])
     classes = [one + 1 for line in lines for one in line.classes]
     lengths = [len(line.classes) for line in lines]
-    return torch.from_numpy(strips), torch.tensor(classes), torch.tensor(lengths)
+    return torch.from_numpy(padded), torch.tensor(classes), torch.tensor(lengths)
 
 
 @torch.inference_mode()
@@ -169,5 +172,5 @@ def _collapse(path: torch.Tensor) -> torch.Tensor:
     return unique[unique > 0]
 
 
-def _loader(lines: Sequence[LineSample], batches: WidthBatches) -> DataLoader[Batch]:
+def _loader(lines: Sequence[LineSample] | Distorted, batches: WidthBatches) -> DataLoader[Batch]:
     return DataLoader(cast(Dataset[Batch], lines), batch_sampler=batches, collate_fn=collate)

@@ -7,29 +7,13 @@ import pytest
 import torch
 
 from mnist_lightning.datasets import mnist, numbers
-from mnist_lightning.datasets.numbers import MAX_DIGITS, NOT_A_DIGIT, Glyphs, compose, samples
-from mnist_lightning.preprocessing.lines import STRIP_HEIGHT
+from mnist_lightning.datasets.numbers import Glyphs, compose
 
 
 @pytest.fixture(scope="module")
 def glyphs(mnist_folder: Path) -> Glyphs:
     images, labels = mnist.load(mnist_folder, train=False)
     return Glyphs.build(images[:600], labels[:600], 0)
-
-
-def test_the_same_seed_gives_the_same_lines(glyphs: Glyphs) -> None:
-    first, second, other = (samples(glyphs, 30, seed) for seed in (1, 1, 2))
-    assert [(line.strip.tolist(), line.classes) for line in first] == [
-        (line.strip.tolist(), line.classes) for line in second
-    ]
-    assert [line.classes for line in first] != [line.classes for line in other]
-
-
-def test_lines_are_of_all_lengths_and_classes(glyphs: Glyphs) -> None:
-    lines = samples(glyphs, 400, 0)
-    assert {len(line.classes) for line in lines} == set(range(1, MAX_DIGITS + 1))
-    assert {one for line in lines for one in line.classes} == set(range(NOT_A_DIGIT + 1))
-    assert all(line.strip.shape[0] == STRIP_HEIGHT and line.strip.max() > 127 for line in lines)
 
 
 @pytest.mark.parametrize("count", [1, 2, 8])
