@@ -1,9 +1,12 @@
 """Generate data on all processor cores; the result does not depend on how many there are."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait
 from typing import TypeVar, cast
 
 import cv2
@@ -34,8 +37,17 @@ _prepared: list[tuple[Callable[..., object], object]] = []  # in a process that 
 
 def _prepare(make: Callable[..., object], shared: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _prepared.append((make, shared))
+
+
+def _end_with_parent() -> None:
+    """A pool's processes would wait for tasks for ever if their parent is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _run(task: object) -> object:

@@ -1,0 +1,43 @@
+"""Processes that generate data give the same result as one, and end with their parent."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from mnist_lightning.datasets.parallel import generate
+
+SLOW = """
+import time
+from mnist_lightning.datasets.parallel import generate
+
+def wait(shared, task):
+    time.sleep(600 if task else 0)
+    return task
+
+if __name__ == "__main__":
+    for made in generate(wait, None, [0, 1, 2]):
+        print(made, flush=True)
+"""
+
+
+def _scale(shared: int, task: int) -> int:
+    return shared * task
+
+
+def test_the_results_come_in_order() -> None:
+    assert list(generate(_scale, 3, range(10))) == [3 * task for task in range(10)]
+
+
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        children = psutil.Process(parent.pid).children(recursive=True)
+        parent.kill()
+    assert children
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
