@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from mnist_lightning.common.engine import load_shipped
@@ -20,6 +22,7 @@ STRIPS_INPUT, SCORES_OUTPUT, CONFIDENCE_PROPERTY = "strips", "log_probabilities"
 BLANK = 0  # a class; 1 to 10 are the digits 0 to 9, 11 is other writing
 STRIDE = 2  # pixels of a strip for each position of the network's output
 SURE = 0.9  # confidence of a line that is read once
+LEAST = 1e-4  # share of the confidence of variants: then their log-odds are finite
 MAX_VOTES = 8  # unsure lines of a picture that are read in variants
 SLANTS, STRETCHES = (
     (-0.2, 0.0, 0.2),
@@ -43,26 +46,81 @@ class LineReading(NamedTuple):
     scores: Floats  # (len(symbols), 11): probabilities of the ten digits, and of being something else
     confidence: float  # the probability that the whole line is right
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it is worth to read variants of the line."""
+        return len(self.symbols) > 1 and self.confidence < SURE
+
+
+class Calibration(NamedTuple):
+    """Makes log-odds calibrated ones (Platt, 1999)."""
+
+    slope: float = 1.0
+    shift: float = 0.0
+
+    def probability(self, odds: float) -> float:
+        """The probability that log-odds stand for."""
+        return float(1 / (1 + np.exp(-self.slope * odds - self.shift)))
+
+
+class Confidence(NamedTuple):
+    """What makes the confidence of lines calibrated."""
+
+    read: Calibration = Calibration()  # of lines that are read once
+    voted: Calibration = Calibration()  # of those that are read in variants
+
+
+class Reader(NamedTuple):
+    """A network that reads lines."""
+
+    session: onnxruntime.InferenceSession
+    confidence: Confidence
+
+    @classmethod
+    def of(cls, session: onnxruntime.InferenceSession) -> "Reader":
+        """The reader of an exported network, with the confidence in its metadata."""
+        calibrations = json.loads(session.get_modelmeta().custom_metadata_map[CONFIDENCE_PROPERTY])
+        return cls(session, Confidence(*(Calibration(*calibration) for calibration in calibrations)))
+
+    def read(self, strips: Sequence[Bytes]) -> list[LineReading]:
+        """Read strips (h, w) of any widths; unsure ones again in variants."""
+        readings = [self.read_once([strip])[0] for strip in strips]
+        unsure = [place for place, one in enumerate(readings) if one.is_unsure]
+        for place in unsure[:MAX_VOTES]:
+            readings[place] = self.vote(strips[place], readings[place])
+        return readings
+
+    def read_once(self, strips: Sequence[Bytes]) -> list[LineReading]:
+        """Read strips (h, w) together."""
+        (scores,) = self.session.run([SCORES_OUTPUT], {STRIPS_INPUT: pad(strips)})
+        readings = []
+        for row in scores:
+            symbols, log_probability = decode_line(row)
+            probabilities = [_probabilities(row[symbol.start : symbol.end + 1]) for symbol in symbols]
+            confidence = self.confidence.read.probability(float(log_odds(log_probability)))
+            readings.append(LineReading(symbols, np.array(probabilities, np.float32).reshape(-1, 11), confidence))
+        return readings
+
+    def vote(self, strip: Bytes, reading: LineReading) -> LineReading:
+        """The surest of the readings of a strip and its variants that agree with most of the confidence."""
+        readings = [reading, *self.read_once(_variants(strip))]
+        totals: defaultdict[tuple[int, ...], float] = defaultdict(float)
+        for one in readings:
+            totals[_labels(one)] += one.confidence
+        labels, total = max(totals.items(), key=lambda item: item[1])
+        best = max((one for one in readings if _labels(one) == labels), key=lambda one: one.confidence)
+        share = min(max(total / len(readings), LEAST), 1 - LEAST)
+        return best._replace(confidence=self.confidence.voted.probability(math.log(share / (1 - share))))
+
 
 def read(strips: Sequence[Bytes]) -> list[LineReading]:
-    """Read strips (h, w) of any widths; unsure ones again in variants. Raises RuntimeError as `load_shipped`."""
-    readings = [_read_batch([strip])[0] for strip in strips]
-    unsure = [place for place, one in enumerate(readings) if len(one.symbols) > 1 and one.confidence < SURE]
-    for place in unsure[:MAX_VOTES]:
-        readings[place] = _vote([readings[place], *_read_batch(_variants(strips[place]))])
-    return readings
+    """Read strips (h, w) by the network that ships with the package. Raises RuntimeError as `load_shipped`."""
+    return _shipped().read(strips)
 
 
-def _read_batch(strips: Sequence[Bytes]) -> list[LineReading]:
-    slope, shift = _calibration()
-    (scores,) = load_shipped(SHIPPED).run([SCORES_OUTPUT], {STRIPS_INPUT: pad(strips)})
-    readings = []
-    for row in scores:
-        symbols, log_probability = decode_line(row)
-        probabilities = [_probabilities(row[symbol.start : symbol.end + 1]) for symbol in symbols]
-        confidence = 1 / (1 + np.exp(-slope * log_odds(log_probability) - shift))
-        readings.append(LineReading(symbols, np.array(probabilities, np.float32).reshape(-1, 11), float(confidence)))
-    return readings
+@functools.cache
+def _shipped() -> Reader:
+    return Reader.of(load_shipped(SHIPPED))
 
 
 def _variants(strip: Bytes) -> list[Bytes]:
@@ -75,16 +133,6 @@ def _variants(strip: Bytes) -> list[Bytes]:
         for stretch in STRETCHES
     ]
     return [np.asarray(cv2.warpAffine(strip, matrix, (width, height)), dtype=np.uint8) for matrix in matrices]
-
-
-def _vote(readings: Sequence[LineReading]) -> LineReading:
-    """The surest of the readings that agree with most of the confidence; its own is the mean of theirs."""
-    totals: defaultdict[tuple[int, ...], float] = defaultdict(float)
-    for reading in readings:
-        totals[_labels(reading)] += reading.confidence
-    labels, total = max(totals.items(), key=lambda item: item[1])
-    best = max((one for one in readings if _labels(one) == labels), key=lambda one: one.confidence)
-    return best._replace(confidence=total / len(readings))
 
 
 def _labels(reading: LineReading) -> tuple[int, ...]:
@@ -123,13 +171,6 @@ def _probabilities(scores: Floats) -> Floats:
     """The probabilities (11,) of a symbol's classes, from the log-probabilities of its positions (T, 12)."""
     weights = np.exp(scores[:, 1:]).sum(axis=0)
     return np.asarray(weights / weights.sum(), dtype=np.float32)
-
-
-@functools.cache
-def _calibration() -> tuple[float, float]:
-    """Slope and shift that make the log-odds of lines calibrated ones."""
-    slope, shift = json.loads(load_shipped(SHIPPED).get_modelmeta().custom_metadata_map[CONFIDENCE_PROPERTY])
-    return float(slope), float(shift)
 
 
 def sequence_log_probability(scores: Floats, classes: Sequence[int]) -> float:

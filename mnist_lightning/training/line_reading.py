@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.random import Generator
-from sklearn.linear_model import LogisticRegression
 from torch.utils.data import DataLoader, Dataset
 
 from mnist_lightning.datasets import strips
@@ -19,7 +18,7 @@ from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.datasets.strips import Distorted, LineSample
 from mnist_lightning.evaluation import names
 from mnist_lightning.models.line_reader import WIDTHS, LineReader
-from mnist_lightning.preprocessing.line_reader import decode_line, log_odds, pad
+from mnist_lightning.preprocessing.line_reader import pad
 from mnist_lightning.tracking import runs
 from mnist_lightning.training import shipped
 from mnist_lightning.training.interrupt import ctrl_c_interrupts
@@ -52,11 +51,9 @@ class LineReaderConfig:
 
 @dataclass(frozen=True)
 class LineReaderResult:
-    """A line reader in evaluation mode, and how it reads the lines that it was measured on."""
+    """A line reader in evaluation mode, and the lines that it was not trained on."""
 
     network: LineReader
-    exact_matches: float  # fraction of the held-out lines that are read without a mistake
-    confidence: tuple[float, float]  # slope and shift: see `calibrate`
     held_out: Sequence[LineSample]
 
 
@@ -109,7 +106,7 @@ class WidthBatches:
 
 
 def fit(splits: MnistSplits, seed: int, config: LineReaderConfig, run_id: str | None = None) -> LineReaderResult:
-    """Train a line reader, log its curves to the run `run_id`, and measure it on lines of validation digits."""
+    """Train a line reader; log its curves, with how it reads lines of validation digits, to the run `run_id`."""
     L.seed_everything(seed, verbose=False)
     network = LineReader(config.widths)
     module = LineReadingModule(network, config)
@@ -123,23 +120,7 @@ def fit(splits: MnistSplits, seed: int, config: LineReaderConfig, run_id: str | 
     with ctrl_c_interrupts(trainer):
         changing = Distorted(training, np.random.default_rng([seed, 1]))
         trainer.fit(module, _loader(changing, shuffled), _loader(held_out, in_order))
-    network = network.cpu().eval()
-    confidence = calibrate(*_certainties(network, held_out, in_order))
-    return LineReaderResult(network, float(trainer.callback_metrics[EXACT_MATCHES]), confidence, held_out)
-
-
-def calibrate(log_probabilities: Sequence[float], right: Sequence[bool]) -> tuple[float, float]:
-    """Slope and shift that make log-odds of sequences calibrated ones; after Platt (1999).
-
-    Args:
-        log_probabilities: (N,) of the sequences that were read.
-        right: (N,) whether they are what the lines say.
-    """
-    if len(set(right)) < 2:  # nothing to learn from
-        return 1.0, 0.0
-    odds = log_odds(np.array(log_probabilities))[:, None]
-    fitted = LogisticRegression(C=1e4).fit(odds, np.array(right))
-    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return LineReaderResult(network.cpu().eval(), held_out)
 
 
 def collate(lines: Sequence[LineSample]) -> Batch:
@@ -148,22 +129,6 @@ def collate(lines: Sequence[LineSample]) -> Batch:
     classes = [one + 1 for line in lines for one in line.classes]
     lengths = [len(line.classes) for line in lines]
     return torch.from_numpy(padded), torch.tensor(classes), torch.tensor(lengths)
-
-
-@torch.inference_mode()
-def _certainties(
-    network: LineReader, lines: Sequence[LineSample], batches: WidthBatches
-) -> tuple[list[float], list[bool]]:
-    """For each line, the log-probability of the sequence that is read, and whether it is right."""
-    certainties, right = [], []
-    for indices in batches:
-        own = [lines[index] for index in indices]
-        scores = network(collate(own)[0].float() / 255).log_softmax(2).numpy()
-        for line, row in zip(own, scores, strict=True):
-            symbols, certainty = decode_line(row)
-            certainties.append(certainty)
-            right.append([symbol.label - 1 for symbol in symbols] == line.classes)
-    return certainties, right
 
 
 def _collapse(path: torch.Tensor) -> torch.Tensor:

@@ -84,6 +84,6 @@ def test_paper_added_at_the_end_changes_nothing() -> None:
 def test_the_shipped_network_says_how_it_was_trained() -> None:
     properties = {entry.key: json.loads(entry.value) for entry in onnx.load(SHIPPED).metadata_props}
     assert set(properties["trained"]) == {"seed", "lines", "epochs", "commit", "exact_matches"}
-    assert properties["confidence"][0] > 0
+    assert all(slope > 0 for slope, _ in properties["confidence"])
     assert SHIPPED.stat().st_size < 600_000
     load_shipped(SHIPPED)
