@@ -24,6 +24,9 @@ def generate(make: Callable[[Shared, Task], Made], shared: Shared, tasks: Sequen
     `make` is a function of a module, and `shared` is sent to each process once.
     Raises BrokenProcessPool if a process is killed.
     """
+    if len(tasks) == 1:  # takes less time than to start a process
+        yield make(shared, tasks[0])
+        return
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads could hang
     with ProcessPoolExecutor(available_cores(), context, _prepare, (make, shared)) as pool:
         try:

@@ -1,5 +1,6 @@
 """Processes that generate data give the same result as one, and end with their parent."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import psutil
 
 from mnist_lightning.datasets.parallel import generate
+from tests.support import PROJECT
 
 SLOW = """
 import time
 from mnist_lightning.datasets.parallel import generate
+
 
 def wait(shared, task):
     time.sleep(600 if task else 0)
@@ -33,7 +36,8 @@ def test_the_results_come_in_order() -> None:
 def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
     script.write_text(SLOW)
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen([sys.executable, script], env=environment, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()
         children = psutil.Process(parent.pid).children(recursive=True)

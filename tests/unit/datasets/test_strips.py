@@ -20,7 +20,7 @@ def glyphs(mnist_folder: Path) -> Glyphs:
 
 @pytest.fixture(scope="module")
 def lines(glyphs: Glyphs) -> list[LineSample]:
-    return samples(glyphs, 400, 1)
+    return samples(glyphs, 200, 1)
 
 
 def test_the_same_seed_gives_the_same_lines(glyphs: Glyphs, lines: list[LineSample]) -> None:
