@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import onnx
+import torch
 
 from mnist_lightning.common.constants import WEIGHTS_PROPERTY
 from mnist_lightning.common.digests import short_digest
@@ -76,3 +77,10 @@ def build_small_store(folder: Path) -> Path:
     store.mkdir()
     archive.replace(store / archive.name)
     return store
+
+
+def assert_rounded(network: DigitNet, exact: DigitNet) -> None:
+    """The weights of a network are those of another one, rounded to 16 bits as an archive stores them."""
+    weights = network.state_dict()
+    for name, value in exact.state_dict().items():
+        torch.testing.assert_close(weights[name], value.half().float() if value.ndim > 1 else value, rtol=0, atol=0)

@@ -131,9 +131,14 @@ class DigitNet(nn.Module):
 
 
 def save(network: DigitNet, path: Path) -> None:
-    """Write a network's weights and architecture, for `load`. Raises OSError."""
-    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    """Write a network's architecture and its weights, rounded to 16 bits, for `load`. Raises OSError."""
+    weights = {name: _rounded(tensor).contiguous() for name, tensor in network.state_dict().items()}
     write_atomic(path, to_bytes({ARCHITECTURE: _plain(network.architecture), STATE_DICT: weights}))
+
+
+def _rounded(tensor: torch.Tensor) -> torch.Tensor:
+    """A matrix of weights in 16 bits; biases and statistics keep theirs."""
+    return tensor.half() if tensor.ndim > 1 else tensor
 
 
 def to_bytes(checkpoint: Mapping[str, object]) -> bytes:

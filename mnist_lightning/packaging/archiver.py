@@ -14,7 +14,7 @@ from pathlib import Path
 from mnist_lightning.common.constants import ARCHIVE, EXPORTED, WEIGHTS
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.common.paths import PACKAGE, resource
-from mnist_lightning.models.digitnet import DigitNet, save
+from mnist_lightning.models.digitnet import DigitNet, load, save
 from mnist_lightning.packaging.export import ExportError, to_onnx
 
 MODEL_NAME = "mnist"
@@ -35,8 +35,9 @@ def build(network: DigitNet, folder: Path) -> Path:
     code = parts / "code" / "mnist_lightning"
     code.mkdir(parents=True)
     save(network, parts / WEIGHTS)
+    weights = (parts / WEIGHTS).read_bytes()
     try:
-        (parts / EXPORTED).write_bytes(to_onnx(network, (parts / WEIGHTS).read_bytes()))
+        (parts / EXPORTED).write_bytes(to_onnx(load(weights), weights))
     except ExportError as error:
         raise PackagingError(str(error)) from error
     shutil.copy(PACKAGE / "__init__.py", code)

@@ -19,7 +19,7 @@ from mnist_lightning.common.files import write_atomic
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.datasets.strips import LineSample
 from mnist_lightning.models.line_reader import LineReader
-from mnist_lightning.packaging.export import ExportError, export, quantize_weights, set_properties
+from mnist_lightning.packaging.export import ExportError, export, round_weights, set_properties
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.line_reader import (
     CONFIDENCE_PROPERTY,
@@ -107,7 +107,7 @@ def to_onnx(network: LineReader, strips: Bytes) -> bytes:
         expected = scores(torch.from_numpy(strips)).numpy()
     if (difference := float(np.abs(found - expected).max())) > MAX_DIFFERENCE:
         raise ExportError(f"the exported line reader differs by {difference:.2g}; the limit is {MAX_DIFFERENCE}")
-    return quantize_weights(content)
+    return round_weights(content, 8)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from mnist_lightning.models import digitnet
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.packaging import export
 from mnist_lightning.packaging.archiver import PackagingError, build
-from mnist_lightning.packaging.export import MAX_DIFFERENCE, check_images, largest_difference, to_onnx
+from mnist_lightning.packaging.export import check_images, largest_difference, to_onnx
 from tests.make_weights import WEIGHTS_FILE
 
 WEIGHTS = WEIGHTS_FILE.read_bytes()
+ROUNDED = 5e-3  # largest difference between the probabilities of the network and of the model with rounded weights
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +29,13 @@ def exported(network: DigitNet) -> bytes:
 
 
 def test_it_predicts_what_the_network_predicts(network: DigitNet, exported: bytes) -> None:
-    assert largest_difference(exported, network, check_images()) < MAX_DIFFERENCE == 1e-4
-    assert largest_difference(exported, network.with_temperature(1.1), check_images(100)) > MAX_DIFFERENCE
+    assert largest_difference(exported, network, check_images()) < ROUNDED
+    assert largest_difference(exported, network.with_temperature(1.1), check_images(100)) > ROUNDED
 
 
 def test_the_committed_export_is_that_of_the_committed_weights(network: DigitNet) -> None:
     committed = WEIGHTS_FILE.with_suffix(".onnx").read_bytes()
-    assert largest_difference(committed, network, check_images(1000)) < MAX_DIFFERENCE
+    assert largest_difference(committed, network, check_images(1000)) < ROUNDED
 
 
 def test_the_images_that_it_is_compared_on_are_many_and_different() -> None:

@@ -23,7 +23,7 @@ from tests.support import PROJECT
 FOLDER = PROJECT / "pretrained"
 ARCHIVE = FOLDER / "mnist.mar"
 DESCRIPTION = json.loads((FOLDER / "mnist.json").read_text())
-MAX_BYTES = 2_100_000
+MAX_BYTES = 1_500_000
 # Percentages of MNIST's first 2,000 test digits; of those with a trait, a few become another digit by it.
 MIN_ACCURACY = {"4, closed at the top": 88, "7, with a bar, a serif or both": 91, "1, up-stroke, foot or both": 95}
 DEFAULT_MIN_ACCURACY = 97

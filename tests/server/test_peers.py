@@ -72,7 +72,7 @@ def missing_packages(peer: Peer) -> list[str]:
 
 
 def is_close(one: Answer, other: Answer) -> bool:
-    expected = pytest.approx(other["probabilities"], abs=1e-4)
+    expected = pytest.approx(other["probabilities"], abs=5e-3)  # some run the weights, others the exported model
     return one["prediction"] == other["prediction"] and one["probabilities"] == expected
 
 

@@ -12,7 +12,7 @@ from mnist_lightning.models.archive import ArchiveError, load_network
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.preprocessing.normalize import from_bytes
 from tests.make_weights import WEIGHTS_FILE
-from tests.support import SEVEN
+from tests.support import SEVEN, assert_rounded
 
 
 def archive_of(folder: Path, name: str, content: bytes) -> Path:
@@ -31,8 +31,7 @@ def test_an_archive_holds_the_network_that_was_packaged(small_store: Path) -> No
     network, packaged = load_network(small_store / "mnist.mar"), digitnet.load(WEIGHTS_FILE.read_bytes())
     assert not network.training
     assert network.architecture == packaged.architecture
-    weights = network.state_dict()
-    assert all(torch.equal(weights[name], value) for name, value in packaged.state_dict().items())
+    assert_rounded(network, packaged)
 
 
 def test_an_archive_made_before_the_architecture_was_stored() -> None:

@@ -14,7 +14,7 @@ from mnist_lightning.models import digitnet
 from mnist_lightning.packaging import archiver
 from mnist_lightning.packaging.archiver import ARCHIVED_PACKAGES, PackagingError, build
 from tests.make_weights import WEIGHTS_FILE
-from tests.support import PROJECT, build_small
+from tests.support import PROJECT, assert_rounded, build_small
 
 PACKAGE = PROJECT / "mnist_lightning"
 
@@ -93,7 +93,7 @@ def test_the_weights_carry_their_architecture(extracted: Path) -> None:
     assert set(content) == {"architecture", "state_dict"}
     network, packaged = (digitnet.load(path.read_bytes()) for path in (extracted / "mnist.pt", WEIGHTS_FILE))
     assert network.architecture == packaged.architecture
-    assert all(torch.equal(network.state_dict()[name], value) for name, value in packaged.state_dict().items())
+    assert_rounded(network, packaged)
 
 
 def test_the_archive_needs_neither_this_project_nor_training_libraries(extracted: Path) -> None:

@@ -1,12 +1,15 @@
-"""Exported networks lose three quarters of their size, and nothing of what they say."""
+"""Exported networks are smaller than their weights, and say the same."""
+
+from typing import Literal
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from torch import nn
 
 from mnist_lightning.common.engine import load_session
-from mnist_lightning.packaging.export import export, quantize_weights, set_properties
+from mnist_lightning.packaging.export import export, round_weights, set_properties
 
 
 def exported() -> tuple[nn.Module, bytes]:
@@ -16,22 +19,23 @@ def exported() -> tuple[nn.Module, bytes]:
     return network, export(network, example, ["scores"], "A test.", {"key": "value"})
 
 
-def test_quantized_weights_have_almost_the_same_outputs() -> None:
+@pytest.mark.parametrize(("bits", "share", "error"), [(8, 0.4, 0.02), (16, 0.6, 0.001)])
+def test_rounded_weights_have_almost_the_same_outputs(bits: Literal[8, 16], share: float, error: float) -> None:
     network, content = exported()
-    quantized = quantize_weights(content)
-    assert len(quantized) < 0.4 * len(content)
+    rounded = round_weights(content, bits)
+    assert len(rounded) < share * len(content)
     images = torch.rand(1, 3, 12, 12)
-    (scores,) = load_session(quantized, "it").run(["scores"], {"image": images.numpy()})
+    (scores,) = load_session(rounded, "it").run(["scores"], {"image": images.numpy()})
     with torch.inference_mode():
         expected = network(images).numpy()
-    assert 0 < np.abs(scores - expected).max() < 0.02 * np.abs(expected).max()
+    assert 0 < np.abs(scores - expected).max() < error * np.abs(expected).max()
 
 
 def test_a_channel_of_zeros_stays_one() -> None:
     network = nn.Conv2d(3, 8, 3, bias=False).eval()
     with torch.no_grad():
         network.weight[0] = 0
-    content = quantize_weights(export(network, {"image": torch.zeros(1, 3, 12, 12)}, ["scores"], "A test.", {}))
+    content = round_weights(export(network, {"image": torch.zeros(1, 3, 12, 12)}, ["scores"], "A test.", {}), 8)
     (scores,) = load_session(content, "it").run(["scores"], {"image": np.ones((1, 3, 12, 12), np.float32)})
     assert not scores[0, 0].any()
     assert scores[0, 1:].any()
