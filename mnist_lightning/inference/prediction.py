@@ -21,6 +21,8 @@ NOT_A_DIGIT = "this does not look like a digit"
 SEVERAL_DIGITS = "several digits: {}"
 MAX_SECOND_LOOKS = 8  # pictures of one request, each of which costs four times as much as others
 MAX_TOUCHING = 64  # pictures of a batch that are looked at for digits that touch, at a millisecond each
+TOUCHING_IS_DIGIT = 0.98  # a picture with less, and as wide for its height as most digits are not, may be two digits
+TOUCHING_WIDTH = 0.85  # width over height
 MIN_NUMBER_CONFIDENCE = 0.12  # of a number
 MIN_APART_CONFIDENCE = 0.5  # of one with gaps that looks like a single digit, or without gaps that looks like none
 MIN_CONFIDENCE = 0.8  # of one without gaps that looks like a single digit
@@ -57,7 +59,8 @@ def read(requests: Sequence[Sequence[NormalizedImage]], predict: Predict, thresh
         _check_number(image, is_single=score >= threshold) for image, score in zip(images, scores[1], strict=True)
     ]
     unsure = list(_find_unsure(requests, scores))
-    images = _separate_touching(images, unsure, scores[1] >= threshold)
+    may_touch = [index for index, image in enumerate(images) if _may_touch(image, scores[1][index])]
+    images = _separate_touching(images, sorted({*unsure, *may_touch}), scores[1] >= threshold)
     unsure = [index for index in unsure if images[index].number is None]
     images, scores = second_look.look_again(images, scores, unsure, predict)
     readings = map(Reading, images, format_answers(scores, threshold, images))
@@ -72,12 +75,20 @@ def _check_number(image: NormalizedImage, *, is_single: bool) -> NormalizedImage
     return image._replace(number=None) if image.number and image.number.confidence < least else image
 
 
+def _may_touch(image: NormalizedImage, is_digit: float) -> bool:
+    """Whether a picture that the network takes for a digit may be two that touch."""
+    if image.number is not None or image.digits > 1 or image.strokes is None or is_digit >= TOUCHING_IS_DIGIT:
+        return False
+    height, width = image.strokes.shape
+    return bool(width >= TOUCHING_WIDTH * height)
+
+
 def _separate_touching(
-    images: Sequence[NormalizedImage], unsure: Sequence[int], is_single: NDArray[np.bool_]
+    images: Sequence[NormalizedImage], places: Sequence[int], is_single: NDArray[np.bool_]
 ) -> list[NormalizedImage]:
-    """The images, with the number of those unsure ones that are two digits or more."""
+    """The images, with the number of those at some places that are two digits or more."""
     images = list(images)
-    for index in unsure[:MAX_TOUCHING]:
+    for index in places[:MAX_TOUCHING]:
         with contextlib.suppress(TooManyDigitsError):  # strokes that fall into so many pieces are no number
             number = read_touching(images[index])
             least = MIN_CONFIDENCE if is_single[index] else MIN_APART_CONFIDENCE

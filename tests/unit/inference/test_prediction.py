@@ -141,6 +141,19 @@ def test_digits_are_not_separated_where_the_network_is_sure(touching: list[tuple
     assert {reading.answer["number"] for (reading,) in prediction.read(images, sure, THRESHOLD)} == {"0"}
 
 
+def test_two_digits_that_look_like_one_are_read_where_they_are_wide(touching: list[tuple[str, Bytes]]) -> None:
+    def almost_sure(images: Floats) -> Scores:
+        return sure(images)[0], np.full(len(images), prediction.TOUCHING_IS_DIGIT - 0.01, np.float32)
+
+    images = [[normalize_with_count(picture)] for _, picture in touching]
+    shapes = [image.strokes.shape for (image,) in images if image.strokes is not None]
+    wide = [width >= prediction.TOUCHING_WIDTH * height for height, width in shapes]
+    answers = [reading.answer["number"] for (reading,) in prediction.read(images, almost_sure, THRESHOLD)]
+    right = [answer == said for answer, (said, _) in zip(answers, touching, strict=True)]
+    assert {answer for answer, is_wide in zip(answers, wide, strict=True) if not is_wide} <= {"0"}
+    assert np.mean([one for one, is_wide in zip(right, wide, strict=True) if is_wide]) >= 0.5
+
+
 def test_digits_that_touch_and_are_uncertain_stay_one(
     touching: list[tuple[str, Bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
