@@ -104,16 +104,17 @@ def number_reader(network: DigitNet) -> Callable[..., Number | None]:
 
     def read_number(ink: Bytes, offset: Sequence[float] = (0, 0), scale: Sequence[float] = (1, 1)) -> Number | None:
         lines = find_lines(ink)
-        rows, log_probability = [], 0.0
+        rows, confidences = [], []
         for line, lattice in zip(lines, make_lattices([line.fine for line in lines], network), strict=True):
             path = lattice.best_path(WEIGHTS)
-            log_probability += sum(float(lattice.digits[place].max() + lattice.is_digit[place]) for place in path)
             if path:
+                log_probabilities = (float(lattice.digits[place].max() + lattice.is_digit[place]) for place in path)
+                confidences.append(math.exp(sum(log_probabilities)))
                 rows.append([_digit(line, lattice, place, offset, scale) for place in path])
         count = sum(map(len, rows))
         if count > MAX_DIGITS:
             raise TooManyDigitsError(f"the picture shows {count} digits")
-        return Number(rows, math.exp(log_probability)) if count > 1 else None
+        return Number(rows, confidences) if count > 1 else None
 
     return read_number
 

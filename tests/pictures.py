@@ -32,12 +32,12 @@ def touching_digits(first: Bytes, second: Bytes, overlap: int = 2) -> Bytes:
 
 
 def bars(lines: int, count: int) -> Bytes:
-    """Lines of upright bars, dark on light, each of which reads as a 1."""
-    canvas = np.full((60 * lines + 40, 30 * count + 40), 255, np.uint8)
-    rows = (np.arange(len(canvas)) - 40) % 60 < 40
-    columns = (np.arange(canvas.shape[1]) - 40) % 30 < 6
-    canvas[np.ix_(rows, columns)] = 0
-    canvas[:40] = canvas[:, :40] = canvas[-20:] = 255
+    """Lines of slanted bars of different heights, dark on light, each of which reads as a 1."""
+    canvas = np.full((60 * lines + 40, 30 * count + 50), 255, np.uint8)
+    for line in range(lines):
+        for place in range(count):
+            x, y, rise = 40 + 30 * place, 40 + 60 * line, 3 * ((place * 2 + line) % 3)
+            cv2.line(canvas, (x + 8, y + rise), (x, y + 40), 0, 4, cv2.LINE_AA)
     return canvas
 
 

@@ -23,7 +23,7 @@ MAX_SECOND_LOOKS = 8  # pictures of one request, each of which costs four times 
 MAX_TOUCHING = 64  # pictures of a batch that are looked at for digits that touch, at a millisecond each
 TOUCHING_IS_DIGIT = 0.98  # a picture with less, and as wide for its height as most digits are not, may be two digits
 TOUCHING_WIDTH = 0.85  # width over height
-MIN_NUMBER_CONFIDENCE = 0.12  # of a number
+MIN_NUMBER_CONFIDENCE = 0.12  # of a number's lines on average
 MIN_APART_CONFIDENCE = 0.5  # of one with gaps that looks like a single digit, or without gaps that looks like none
 MIN_CONFIDENCE = 0.8  # of one without gaps that looks like a single digit
 # prediction, confidence, probabilities, is_digit, number; rotation if the digit is turned; note if the picture is not
@@ -69,10 +69,14 @@ def read(requests: Sequence[Sequence[NormalizedImage]], predict: Predict, thresh
 
 def _check_number(image: NormalizedImage, *, is_single: bool) -> NormalizedImage:
     """The image, without a number that is probably none; one that looks like a single digit takes more confidence."""
+    if image.number is None:
+        return image
     least = MIN_NUMBER_CONFIDENCE
     if is_single:
-        least = MIN_CONFIDENCE if image.digits == 1 else MIN_APART_CONFIDENCE
-    return image._replace(number=None) if image.number and image.number.confidence < least else image
+        is_sheet = len(image.number.digits) > 2 * len(image.number.lines) > 2  # not a digit and a part of it above it
+        is_apart = image.digits > 1 or is_sheet
+        least = MIN_APART_CONFIDENCE if is_apart else MIN_CONFIDENCE
+    return image._replace(number=None) if image.number.line_confidence < least else image
 
 
 def _may_touch(image: NormalizedImage, is_digit: float) -> bool:

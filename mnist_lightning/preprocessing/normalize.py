@@ -15,7 +15,7 @@ from PIL import Image
 
 from mnist_lightning.preprocessing.components import WIDE, DigitComponents
 from mnist_lightning.preprocessing.decode import Bytes, decode, decode_with_scale, image_pyramid, pixels_of_image
-from mnist_lightning.preprocessing.errors import NoDigitError
+from mnist_lightning.preprocessing.errors import NoDigitError, TooManyDigitsError
 from mnist_lightning.preprocessing.foreground import ForegroundModel, flatten_alpha, merge_equal_channels
 from mnist_lightning.preprocessing.lines import measure
 from mnist_lightning.preprocessing.number import Box, Number, read_number, scale_box
@@ -39,6 +39,7 @@ MIN_SEGMENTED = 32  # longest side, in pixels, of a digit that the segmenter nee
 NUMBER_SIDE = 300  # longest side, in pixels, at which numbers are read, if the picture has it
 TOUCHING = 0.55  # width over height of two digits that touch at least
 MIN_LINE = 26  # pixels: the height of digits of whose ink the segmenter's first look misses nothing
+MANY_MORE = 1.6  # times as many digits are found without the segmenter: more than a box adds to two
 MIN_SMALL = 3  # components of writing that is small in a picture
 MIN_NUMBER_SIDE = 40  # longest side, in pixels, of a picture with room for several digits
 MIN_PAPER_SIDE = 64  # longest side, in pixels, of a picture that shows more than a digit's strokes
@@ -97,7 +98,7 @@ def normalize_with_count(array: Bytes) -> NormalizedImage:
     if segmented is None or (found.is_clean and not model.is_uneven):
         may_be_number = found.may_be_number or components.may_be_number
         return image._replace(number=_read_plain(levels, model)) if may_be_number else image
-    return image._replace(number=_read_closely(levels, segmented, components, found))
+    return image._replace(number=_read_closely(levels, model, segmented, components, found))
 
 
 def _read_single(
@@ -119,12 +120,13 @@ def _read_plain(levels: Sequence[Bytes], model: ForegroundModel) -> Number | Non
 
 
 def _read_closely(
-    levels: Sequence[Bytes], ink: Bytes, found: DigitComponents, without: DigitComponents
+    levels: Sequence[Bytes], model: ForegroundModel, ink: Bytes, found: DigitComponents, without: DigitComponents
 ) -> Number | None:
-    """The number in a picture by the segmenter.
+    """The number in a picture by the segmenter; without it where that finds more digits.
 
     Args:
         levels: the picture's pyramid.
+        model: of its foreground.
         ink: that the segmenter found at its first look.
         found: the components of this ink.
         without: those found without the segmenter, which sees small writing.
@@ -136,7 +138,19 @@ def _read_closely(
         ink = find_small_ink(levels)
         count, height = measure(ink)
         may_be_number = count >= MIN_SMALL
-    return read_number(*find_ink_closely(levels[0], ink, height)) if may_be_number and count else None
+    if not (may_be_number and count):
+        return None
+    number = read_number(*find_ink_closely(levels[0], ink, height))
+    with contextlib.suppress(TooManyDigitsError):  # of squares, say
+        plain = _read_plain(levels, model)
+        if _expected_digits(plain) > MANY_MORE * _expected_digits(number):
+            return plain
+    return number
+
+
+def _expected_digits(number: Number | None) -> float:
+    """About how many digits of a number are right."""
+    return 0.0 if number is None else number.expected_digits
 
 
 def read_touching(image: NormalizedImage) -> Number | None:

@@ -53,7 +53,23 @@ class Number(NamedTuple):
     """Several digits, in one line or more."""
 
     lines: list[list[Digit]]
-    confidence: float  # the probability that all of it is right
+    confidences: list[float]  # of each line, the probability that all of it is right
+
+    @property
+    def confidence(self) -> float:
+        """The probability that all of it is right."""
+        return math.prod(self.confidences)
+
+    @property
+    def line_confidence(self) -> float:
+        """The geometric mean of the lines' confidence."""
+        return float(self.confidence ** (1 / len(self.confidences)))
+
+    @property
+    def expected_digits(self) -> float:
+        """The count of digits in lines that are right, on average."""
+        counts = (sum(digit.is_digit for digit in line) for line in self.lines)
+        return sum(count * confidence for count, confidence in zip(counts, self.confidences, strict=True))
 
     @property
     def digits(self) -> list[Digit]:
@@ -101,7 +117,7 @@ def read_number(ink: Bytes, offset: Sequence[float] = (0, 0), scale: Sequence[fl
         raise TooManyDigitsError(f"the picture shows {count} digits; the limit is {MAX_DIGITS}")
     if count < 2:
         return None
-    return Number([digits for digits, _ in rows], math.prod(confidence for _, confidence in rows))
+    return Number([digits for digits, _ in rows], [confidence for _, confidence in rows])
 
 
 def _cut_digits(line: Line, reading: LineReading, offset: Sequence[float], scale: Sequence[float]) -> list[Digit]:

@@ -1,7 +1,7 @@
 """Answers from the network's scores and the numbers that the preprocessing has read."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,8 @@ def digit(shown: str, box: Box = (0, 0, 10, 20), sure: float = 0.9) -> Digit:
 
 
 def number(*lines: str, confidence: float = 0.75) -> Number:
-    return Number([[digit(shown) for shown in line] for line in lines], confidence)
+    """A number whose lines together have a confidence."""
+    return Number([[digit(shown) for shown in line] for line in lines], [confidence ** (1 / len(lines))] * len(lines))
 
 
 def answer_of(number: Number | None, is_digit: float = 0.9) -> Answer:
@@ -96,7 +97,7 @@ def test_a_box_stays_within_the_picture(corner: tuple[float, float], share: tupl
     """Its edges are rounded, not its size."""
     width, height = ((100 - first) * part for first, part in zip(corner, share, strict=True))
     box = (*corner, width, height)
-    answer = answer_of(Number([[digit("1", box), digit("2")]], 0.9))
+    answer = answer_of(Number([[digit("1", box), digit("2")]], [0.9]))
     left, top, width, height = answer["digits"][0]["box"]
     assert min(width, height) >= 1
     for first, size, exact, length in ((left, width, box[0], box[2]), (top, height, box[1], box[3])):
@@ -165,6 +166,18 @@ def test_digits_that_touch_and_are_uncertain_stay_one(
         monkeypatch.setattr(prediction, "read_touching", found)
         ((reading,),) = prediction.read([[image]], unsure, THRESHOLD)
         assert reading.answer["number"] == "?"
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_number"), [(("12345", "67890"), True), (("1", "5"), False), (("12", "3"), False)]
+)
+def test_several_lines_are_a_sheet_and_no_digit_in_parts(
+    lines: Sequence[str], is_number: bool, touching: list[tuple[str, Bytes]]
+) -> None:
+    sheet = number(*lines, confidence=0.36)  # each line 0.6
+    image = normalize_with_count(touching[0][1])._replace(digits=1, strokes=None, number=sheet)
+    ((reading,),) = prediction.read([[image]], sure, THRESHOLD)
+    assert ("lines" in reading.answer) == is_number
 
 
 def test_no_pictures() -> None:

@@ -14,6 +14,7 @@ from mnist_lightning.preprocessing.line_reader import (
     SHIPPED,
     Floats,
     Symbol,
+    add_missed,
     decode_line,
     log_odds,
     pad,
@@ -59,6 +60,30 @@ def test_the_sequences_of_a_short_line_have_a_probability_of_one() -> None:
     sequences = [[], *([one] for one in range(1, 12)), *map(list, product(range(1, 12), repeat=2))]
     possible = [one for one in sequences if len(one) < 2 or one[0] != one[1]]  # twice the same needs a blank between
     assert sum(np.exp(sequence_log_probability(own, one)) for one in possible) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_piece_of_ink_that_was_read_as_part_of_its_neighbor_gets_its_own_symbol() -> None:
+    strip = np.zeros((32, 48), np.uint8)
+    strip[6:26, 8:11] = strip[6:26, 20:23] = 255
+    likely = np.full((24, 12), -10.0, np.float32)
+    likely[:, 0] = 0
+    likely[4:12, 2] = likely[4:12, 0] = 0  # a 1, or several with blanks between them
+    own = torch.from_numpy(likely).log_softmax(1).numpy()
+    one = [Symbol(2, 4, 6)]
+    log_probability = sequence_log_probability(own, [2])
+    symbols, more = add_missed(own, strip, one, log_probability)
+    assert [symbol.label for symbol in symbols] == [2, 2]
+    assert more == pytest.approx(sequence_log_probability(own, [2, 2]))
+    strip[:, 12:] = 0
+    assert add_missed(own, strip, one, log_probability) == (one, log_probability)
+
+
+def test_a_piece_of_ink_that_says_nothing_gets_no_symbol() -> None:
+    strip = np.zeros((32, 48), np.uint8)
+    strip[6:26, 8:11] = strip[6:26, 30:33] = 255
+    own = path(*[0] * 4, 2, 2, *[0] * 18)
+    one, log_probability = decode_line(own)
+    assert add_missed(own, strip, one, log_probability) == (one, log_probability)
 
 
 def test_log_odds_are_finite() -> None:
