@@ -1,7 +1,6 @@
 """TorchServe's handler: preprocess requests, run one inference for the whole batch, postprocess each answer."""
 
 import gc
-import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from mnist_lightning.inference.errors import (
 )
 from mnist_lightning.inference.loader import MAX_BATCH, Model, load_model
 from mnist_lightning.inference.metrics import MetricsBuffer, worker_name
+from mnist_lightning.inference.open_inference import HEADER_LENGTH, encode
 from mnist_lightning.inference.prediction import Answer, Reading
 from mnist_lightning.inference.protocols import Request, parse_request
 from mnist_lightning.inference.reload import FileReloader
@@ -72,7 +72,13 @@ class DigitHandler:
             requests = [self.preprocess(item, context, index, limits[index]) for index, item in enumerate(data)]
         images = [request.images if isinstance(request, Request) else [] for request in requests]
         readings = prediction.read(images, self.inference, self.model.threshold)
-        self.metrics.batch(len(data), [reading.answer for request in readings for reading in request])
+        counted = [
+            reading.answer
+            for request, found in zip(requests, readings, strict=True)
+            if not (isinstance(request, Request) and request.is_probe)
+            for reading in found
+        ]
+        self.metrics.batch(len(data), counted)
         return [
             self.postprocess(request, readings[index], context, index, limits[index])
             for index, request in enumerate(requests)
@@ -104,8 +110,11 @@ class DigitHandler:
                 # For each request separately: TorchServe's own handlers look at the first of a batch only.
                 if context.get_request_header(index, "explain") == "True":
                     answers = self.explain([reading.image for reading in readings], answers, limit)
-                body = json.dumps(request.format(answers)).encode()
+                body, json_length = encode(request.format(answers))
                 if len(body) <= MAX_ANSWER_BYTES:
+                    if json_length is not None:
+                        context.set_response_content_type(index, "application/octet-stream")
+                        context.set_response_header(index, HEADER_LENGTH, str(json_length))
                     return body
                 raise TooLargeAnswerError(f"the answer has {len(body):,} bytes; the limit is {MAX_ANSWER_BYTES:,}")
             except (BadPictureError, UnexplainedError) as error:

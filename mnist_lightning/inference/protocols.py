@@ -6,6 +6,7 @@
     {"image": PICTURE}           -> the same
     {"instances": [PICTURE, …]}  -> {"predictions": [the same, …]}          KServe's V1 protocol
     {"inputs": [TENSOR]}         -> {"model_name", "outputs": [TENSOR, …]}  the Open Inference Protocol, KServe's V2
+    JSON of it, binary data      -> the same, with binary data where it asks for them
 
 PICTURE is base64 of a picture file (or a data: URL), 784 numbers from 0 to 255 or to 1, flat or as 28 rows, or one of
 these as {"b64": …}, {"image_bytes": …}, {"image": …} or {"data": …}, as clients of TensorFlow Serving and KServe do.
@@ -17,11 +18,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from mnist_lightning.common.constants import MODEL_NAME
+from mnist_lightning.inference import open_inference
 from mnist_lightning.inference.compression import decompress
 from mnist_lightning.inference.errors import (
     BadBase64Error,
@@ -34,30 +36,31 @@ from mnist_lightning.inference.errors import (
 )
 from mnist_lightning.inference.forms import MULTIPART, parse_form
 from mnist_lightning.inference.prediction import Answer
-from mnist_lightning.inference.tensors import format_tensor, json_type, parse_pixels, parse_tensor
+from mnist_lightning.inference.tensors import MAX_PICTURES, SIDE, json_type, parse_pixels, parse_tensor
 from mnist_lightning.preprocessing.errors import BadPictureError, NotAPictureError, TooManyDigitsError
 from mnist_lightning.preprocessing.normalize import NormalizedImage, normalize_with_count, read_picture
 
-MODEL = "mnist"
-MAX_PICTURES = 64  # of one request
 MAX_DIGITS = 512  # of all pictures of a request that show several
-MAX_ID_LENGTH = 256  # characters of a V2 request's id, which the response repeats
 MAX_JSON_VALUES = 100_000  # 64 pictures as numbers are 50,176; a list of empty lists takes twenty times its text
 FORM_ENCODED = "application/x-www-form-urlencoded"
-FORM_TYPE = "mnist-form-type"  # the Content-Type of a form that frontend/HttpRequestHandler.java passes on unparsed
+# Set by frontend/: the Content-Type of a form, which HttpRequestHandler.java passes on unparsed, and what a GET that
+# Router.java passes on asks for.
+FORM_TYPE, RESOURCE = "mnist-form-type", "mnist-resource"
 WRAPPERS = ("b64", "image_bytes", "image", "data")
 JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{\[]")  # no picture file starts like this
-MISSING = {"rotation": 0, "note": ""}  # values in a tensor for pictures whose answers lack these fields
-RAGGED = ("digits", "lines")  # fields that have a length of their own for each picture
 Formatter = Callable[[Sequence[Answer]], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The normalized pictures of one request, and the formatter of its response's body."""
+    """The normalized pictures of one request, and the formatter of its response's body.
+
+    Metrics leave out the answers to a probe, whose picture no client has sent.
+    """
 
     images: list[NormalizedImage]
     format: Formatter
+    is_probe: bool = False
 
 
 def parse_request(parts: Mapping[str, object], headers: Mapping[str, object]) -> Request:
@@ -67,19 +70,24 @@ def parse_request(parts: Mapping[str, object], headers: Mapping[str, object]) ->
 
     Raises BadPictureError, whose message names the fault.
     """
+    named = {name.lower(): str(value) for name, value in headers.items()}  # TorchServe keeps the case of names
+    if resource := named.get(RESOURCE):
+        return RESOURCES[resource]()
     if len(parts) == 1 and (body := parts.get("body")):
         if isinstance(body, bytes | bytearray):
-            body = decompress(body, _header(headers, "content-encoding"))
-        form_type = _header(headers, FORM_TYPE)
+            body = decompress(body, named.get("content-encoding", ""))
+            if (length := named.get(open_inference.HEADER_LENGTH.lower())) is not None:
+                return _parse_binary(body, length)
+        form_type = named.get(FORM_TYPE, "")
         if form_type.lower().startswith(MULTIPART) and isinstance(body, bytes | bytearray):
-            return _parse_fields(parse_form(body, form_type, MAX_PICTURES), headers)
-        return _parse_body(body, headers)
-    if _header(headers, "content-type").lower().startswith(FORM_ENCODED) and _header(headers, "content-length") != "0":
+            return _parse_fields(parse_form(body, form_type, MAX_PICTURES), named)
+        return _parse_body(body, named)
+    if named.get("content-type", "").lower().startswith(FORM_ENCODED) and named.get("content-length") != "0":
         raise FormEncodedError(
             "the body is form-encoded, which is what curl declares by default: add the header "
             "'Content-Type: application/octet-stream' for a picture, 'Content-Type: application/json' for JSON"
         )
-    return _parse_fields(list(parts.items()), headers)
+    return _parse_fields(list(parts.items()), named)
 
 
 def format_plain(answers: Sequence[Answer]) -> object:
@@ -87,7 +95,7 @@ def format_plain(answers: Sequence[Answer]) -> object:
     return answers[0] if len(answers) == 1 else answers
 
 
-def _parse_fields(fields: Sequence[tuple[str, object]], headers: Mapping[str, object]) -> Request:
+def _parse_fields(fields: Sequence[tuple[str, object]], headers: Mapping[str, str]) -> Request:
     if not any(value for _, value in fields):
         raise EmptyBodyError("the body is empty")
     if len(fields) == 1:
@@ -95,7 +103,7 @@ def _parse_fields(fields: Sequence[tuple[str, object]], headers: Mapping[str, ob
     return Request(_parse_pictures("fields", fields, len(fields)), format_plain)
 
 
-def _parse_body(body: object, headers: Mapping[str, object]) -> Request:
+def _parse_body(body: object, headers: Mapping[str, str]) -> Request:
     if isinstance(body, str):  # text/*, which TorchServe decodes without loss
         body = body.encode()
     if not isinstance(body, bytes | bytearray):
@@ -105,7 +113,7 @@ def _parse_body(body: object, headers: Mapping[str, object]) -> Request:
     try:
         return Request([_parse_picture(body)], format_plain)
     except NotAPictureError as error:
-        if "json" in _header(headers, "content-type").lower():
+        if "json" in headers.get("content-type", "").lower():
             raise BadJSONError(f"the body is declared as JSON and does not parse: {len(body):,} bytes") from error
         raise
 
@@ -142,37 +150,52 @@ def _parse_v1(body: dict[str, Any]) -> Request:
     return Request(images, lambda answers: {"predictions": answers})
 
 
-def _parse_v2(body: dict[str, Any]) -> Request:
-    inputs, request_id = body["inputs"], body.get("id")
+def _parse_v2(body: dict[str, Any], content: bytes | None = None) -> Request:
+    """Parse a request of the Open Inference Protocol; `content` follows its JSON, None if nothing can."""
+    form, inputs = open_inference.parse_form(body), body["inputs"]
     if not (isinstance(inputs, list) and len(inputs) == 1 and isinstance(inputs[0], dict)):
         raise UnknownFormError('"inputs" must hold one tensor; its shape holds several pictures, for example [N, 784]')
-    if not (request_id is None or isinstance(request_id, str)):
-        raise UnknownFormError(f'"id" is {json_type(request_id)}, not a string')
-    if request_id and len(request_id) > MAX_ID_LENGTH:
-        raise UnknownFormError(f'"id" has {len(request_id):,} characters; the limit is {MAX_ID_LENGTH}')
-    pictures = parse_tensor(inputs[0])
+    pictures = parse_tensor(inputs[0], open_inference.binary_data(inputs[0], content))
     images = _parse_pictures("data", enumerate(pictures), len(pictures))
-    return Request(images, partial(_format_v2, request_id))
+    return Request(images, partial(open_inference.format_tensors, form))
 
 
-def _format_v2(request_id: str | None, answers: Sequence[Answer]) -> object:
-    """The answers as tensors, with the request's id."""
-    names = [name for name in dict.fromkeys(chain.from_iterable(answers)) if name not in RAGGED]
-    outputs = [format_tensor(name, [answer.get(name, MISSING.get(name)) for answer in answers]) for name in names]
-    outputs += _format_digits([answer.get("digits", []) for answer in answers])
-    return {"model_name": MODEL, **({} if request_id is None else {"id": request_id}), "outputs": outputs}
+def _parse_binary(body: bytes | bytearray, length: str) -> Request:
+    """Parse JSON and the binary data that follow it, or a picture file alone, before which there is no JSON."""
+    header, content = open_inference.split_body(body, length)
+    if not header:
+        return Request([_parse_picture(content)], partial(open_inference.format_tensors, open_inference.Form()))
+    request = _load_json(header)
+    if not (isinstance(request, dict) and "inputs" in request):
+        raise UnknownFormError('the JSON before the binary data is no object with "inputs"')
+    return _parse_v2(request, content)
 
 
-def _format_digits(pictures: Sequence[Sequence[Answer]]) -> list[dict[str, object]]:
-    """The digits of all pictures, one after another, and how many each picture has; nothing if none has several."""
-    digits = list(chain.from_iterable(pictures))
-    if not digits:
-        return []
-    counts = format_tensor("digit_count", [len(own) for own in pictures])
-    return [counts, *(format_tensor(f"digit_{name}", [digit[name] for digit in digits]) for name in digits[0])]
+PROTOCOLS: Mapping[str, Callable[[dict[str, Any]], Request]] = {
+    "image": _parse_image,
+    "instances": _parse_v1,
+    "inputs": _parse_v2,
+}
 
 
-PROTOCOLS = {"image": _parse_image, "instances": _parse_v1, "inputs": _parse_v2}
+def _probe(answer: object) -> Request:
+    """A request that is answered as soon as a prediction is made, of a vertical bar."""
+    bar = np.zeros((SIDE, SIDE), np.uint8)
+    bar[4:24, 13:16] = 255
+    return Request([normalize_with_count(bar)], lambda _: answer, is_probe=True)
+
+
+def _document(answer: object) -> Request:
+    """A request that needs no prediction."""
+    return Request([], lambda _: answer)
+
+
+RESOURCES: Mapping[str, Callable[[], Request]] = {
+    "ready": partial(_probe, {"ready": True}),
+    "model-ready": partial(_probe, {"name": MODEL_NAME, "ready": True}),
+    "model": partial(_document, open_inference.MODEL_METADATA),
+    "models": partial(_document, {"models": [MODEL_NAME]}),
+}
 
 
 def _parse_pictures(name: str, values: Iterable[tuple[object, object]], count: int) -> list[NormalizedImage]:
@@ -229,8 +252,3 @@ def _decode_base64(text: str) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as error:
         raise BadBase64Error(f"a string must be the base64 of a picture file: {str(error)[:80]}") from error
-
-
-def _header(headers: Mapping[str, object], name: str) -> str:
-    """A header's value. TorchServe keeps the case in which names are sent."""
-    return next((str(headers[found]) for found in headers if found.lower() == name), "")

@@ -11,13 +11,12 @@ import zipfile
 from itertools import takewhile
 from pathlib import Path
 
-from mnist_lightning.common.constants import ARCHIVE, EXPORTED, WEIGHTS
+from mnist_lightning.common.constants import ARCHIVE, EXPORTED, MODEL_NAME, MODEL_VERSION, WEIGHTS
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.common.paths import PACKAGE, resource
 from mnist_lightning.models.digitnet import DigitNet, load, save
 from mnist_lightning.packaging.export import ExportError, to_onnx
 
-MODEL_NAME = "mnist"
 ARCHIVED_PACKAGES = ("common", "preprocessing", "models", "inference")
 
 
@@ -59,7 +58,7 @@ def _run_archiver(parts: Path, folder: Path) -> Path:
     # It runs in the folder of the parts, because it takes commas and colons in a path for separators.
     command = [
         *(sys.executable, "-P", "-m", "model_archiver.model_packaging"),  # -P: it does not import what lies here
-        *("--model-name", MODEL_NAME, "--version", "1.0"),
+        *("--model-name", MODEL_NAME, "--version", MODEL_VERSION),
         *("--serialized-file", EXPORTED, "--handler", "digit_handler.py", "--extra-files", f"code,{WEIGHTS}"),
         *("--config-file", "model-config.yaml", "--export-path", os.pardir, "--force"),
     ]

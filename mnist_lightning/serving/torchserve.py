@@ -40,6 +40,7 @@ FREE_PORTS = range(10_000, 32_000)  # below those that systems give to outgoing 
 # The only variables that Java and the workers inherit, so that no secret reaches them.
 FORWARDED_ENV = ("PATH", "HOME", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
 TORCH_STUB = Path(__file__).parent / "torch_stub"
+OPEN_INFERENCE = {"ts_open_inference_protocol": "true"}  # frontend/OpenInferenceProtocolImpl.java, not TorchServe's own
 MAX_SOCKET_PATH = 103  # bytes in the path of a Unix socket on macOS; Linux allows 107
 TOKEN_PROPERTY = "mnist.token.file"  # noqa: S105 - the system property that frontend/Token.java reads
 
@@ -93,7 +94,7 @@ def running(
         _check_socket_path(folder)
         with _file_errors(archive):
             own_store = build_model_store(archive, folder, workers, profile)
-            config = write_config(folder, own_store, port, host, **settings)
+            config = write_config(folder, own_store, port, host, **OPEN_INFERENCE, **settings)
         process = subprocess.Popen(
             _command(folder, config, token_file),
             cwd=folder,
