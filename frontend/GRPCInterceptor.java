@@ -12,7 +12,7 @@ import org.pytorch.serve.util.TokenAuthorization;
 
 /**
  * Replaces TorchServe 0.12.0's class of the same name by its place on the class path: accepts a gRPC call if it has
- * the token that HTTP requests need as well, and writes no access log; refuses all calls of the management service,
+ * the token that HTTP requests need as well and CallLimit has room for it, and writes no access log; refuses all calls of the management service,
  * which could stop every worker, and streams, for which TorchServe's workers need a handler that streams: a call ended
  * the worker's thread. It does not support TorchServe's own tokens.
  */
@@ -40,9 +40,10 @@ public class GRPCInterceptor implements ServerInterceptor {
             return refuse(call, Status.UNAUTHENTICATED.withDescription(Token.MISSING));
         }
         if (call.getMethodDescriptor().getType() != MethodDescriptor.MethodType.UNARY) {
-            return refuse(call, Status.UNIMPLEMENTED.withDescription("this server has no streams; use Predictions"));
+            return refuse(
+                    call, Status.UNIMPLEMENTED.withDescription("this server has no streams; use Predictions or ModelInfer"));
         }
-        return next.startCall(call, headers);
+        return CallLimit.start(call, headers, next);
     }
 
     private static <Q, A> ServerCall.Listener<Q> refuse(ServerCall<Q, A> call, Status status) {

@@ -6,6 +6,7 @@ import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.SimpleChannelInboundHandler;
 import io.netty.handler.codec.http.FullHttpMessage;
 import io.netty.handler.codec.http.FullHttpRequest;
+import io.netty.handler.codec.http.FullHttpResponse;
 import io.netty.handler.codec.http.HttpHeaderNames;
 import io.netty.handler.codec.http.HttpHeaderValues;
 import io.netty.handler.codec.http.HttpHeaders;
@@ -25,6 +26,7 @@ import org.pytorch.serve.archive.model.ModelNotFoundException;
 import org.pytorch.serve.archive.model.ModelVersionNotFoundException;
 import org.pytorch.serve.archive.workflow.WorkflowNotFoundException;
 import org.pytorch.serve.util.ConfigManager;
+import org.pytorch.serve.util.ConnectorType;
 import org.pytorch.serve.util.NettyUtils;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -38,7 +40,7 @@ import org.slf4j.LoggerFactory;
  *       malformed ones. A form-encoded body, curl's default content type, is damaged by it.
  *   <li>A body above max_request_size gets 413 with a JSON body instead of an empty one.
  *   <li>A full queue gets 503 with an error that names the queue instead of a lack of workers.
- *   <li>Each request passes the RequestGate first.
+ *   <li>Each request passes the RequestGate first, and those of the inference port the Router.
  * </ul>
  *
  * <p>`make frontend` compiles this folder into frontend.jar.
@@ -59,7 +61,6 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
     private static final Map<Class<? extends Throwable>, HttpResponseStatus> STATUS = new LinkedHashMap<>();
 
     static {
-        STATUS.put(ResourceNotFoundException.class, HttpResponseStatus.NOT_FOUND);
         STATUS.put(ModelNotFoundException.class, HttpResponseStatus.NOT_FOUND);
         STATUS.put(ModelVersionNotFoundException.class, HttpResponseStatus.NOT_FOUND);
         STATUS.put(WorkflowNotFoundException.class, HttpResponseStatus.NOT_FOUND);
@@ -75,6 +76,8 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
 
     private HttpRequestHandlerChain handlerChain;
 
+    private boolean isInference;
+
     public HttpRequestHandler() {}
 
     public HttpRequestHandler(HttpRequestHandlerChain chain) {
@@ -89,6 +92,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
         ctx.pipeline().addBefore("aggregator", "gate", gate);
         ctx.pipeline().replace(HttpServerCodec.class, "codec", new StrictHttpCodec());
         ctx.pipeline().addBefore("codec", "arrivals", new Arrivals(gate));
+        isInference = RequestGate.connectorOf(ctx.channel().localAddress()) == ConnectorType.INFERENCE_CONNECTOR;
     }
 
     @Override
@@ -100,10 +104,20 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
             }
             keepForm(req.headers());
             QueryStringDecoder decoder = new QueryStringDecoder(req.uri());
-            handlerChain.handleRequest(ctx, req, decoder, decoder.path().split("/"));
+            if (isInference) {
+                Router.route(ctx, req, decoder, handlerChain);
+            } else {
+                handlerChain.handleRequest(ctx, req, decoder, decoder.path().split("/"));
+            }
         } catch (Throwable t) {
             if (t instanceof ServiceUnavailableException) {
                 NettyUtils.sendHttpResponse(ctx, JsonErrorResponse.busy(BUSY), HttpUtil.isKeepAlive(req));
+                return;
+            }
+            if (t instanceof ResourceNotFoundException) {
+                FullHttpResponse unknown =
+                        JsonErrorResponse.of(HttpResponseStatus.NOT_FOUND, "NotFoundError", Router.UNKNOWN);
+                NettyUtils.sendHttpResponse(ctx, unknown, HttpUtil.isKeepAlive(req));
                 return;
             }
             HttpResponseStatus status = statusOf(t);

@@ -13,9 +13,9 @@ import java.util.concurrent.atomic.AtomicLong;
  * <p>A large body is held up to three times: as it arrives, in the queue, and on its way to a worker. So all bodies
  * together take at most a quarter of the heap's maximum, and large ones half of that, so that small ones get through.
  */
-final class InFlight {
+public final class InFlight {
 
-    static final String STOPPING = "the server is stopping";
+    public static final String STOPPING = "the server is stopping";
 
     private static final long BUDGET = Runtime.getRuntime().maxMemory() / 4;
 
@@ -44,21 +44,21 @@ final class InFlight {
 
     private InFlight() {}
 
-    static boolean isStopping() {
+    public static boolean isStopping() {
         return stopping;
     }
 
-    static void begin() {
+    public static void begin() {
         REQUESTS.set(requests.incrementAndGet());
     }
 
-    static void end(long held) {
+    public static void end(long held) {
         REQUESTS.set(requests.decrementAndGet());
         BYTES.set(bytes.addAndGet(-held));
     }
 
     /** Reserves memory for `added` bytes of a body of which `total` are known; false if there is none. */
-    static boolean reserve(long added, long total) {
+    public static boolean reserve(long added, long total) {
         long now = bytes.addAndGet(added);
         if (now > (total > LARGE ? LARGE_BUDGET : BUDGET)) {
             bytes.addAndGet(-added);

@@ -1,5 +1,10 @@
 package org.pytorch.serve.http;
 
+import com.google.gson.Gson;
+import com.google.gson.GsonBuilder;
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParseException;
 import io.netty.buffer.Unpooled;
 import io.netty.handler.codec.http.DefaultFullHttpResponse;
 import io.netty.handler.codec.http.FullHttpResponse;
@@ -9,8 +14,13 @@ import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpVersion;
 import io.netty.util.CharsetUtil;
 
-/** An error response of the front end, in the same JSON form as the handler's. TorchServe has its own ErrorResponse. */
+/**
+ * Error responses, all in one JSON form: the handler's, with `code`, `type` and `message`; or that of the Open Inference
+ * Protocol, with `error`, at its addresses. TorchServe has its own ErrorResponse.
+ */
 final class JsonErrorResponse {
+
+    private static final Gson GSON = new GsonBuilder().disableHtmlEscaping().create();
 
     private JsonErrorResponse() {}
 
@@ -34,17 +44,58 @@ final class JsonErrorResponse {
                 String.format("the request is too large; at most %,d bytes are accepted", maxLength));
     }
 
-    /** Neither the type nor the message may contain characters that JSON escapes. */
     static FullHttpResponse of(HttpResponseStatus status, String type, String message) {
-        String text =
-                String.format(
-                        "{\"code\": %d, \"type\": \"%s\", \"message\": \"%s\"}%n", status.code(), type, message);
-        FullHttpResponse response =
-                new DefaultFullHttpResponse(
-                        HttpVersion.HTTP_1_1, status, Unpooled.copiedBuffer(text, CharsetUtil.UTF_8));
-        response.headers()
+        JsonObject error = new JsonObject();
+        error.addProperty("code", status.code());
+        error.addProperty("type", type);
+        error.addProperty("message", message);
+        return withContent(new DefaultFullHttpResponse(HttpVersion.HTTP_1_1, status), error);
+    }
+
+    /**
+     * An error response of any handler, its own headers kept, in the form of the address. TorchServe names its types after
+     * exceptions. Other responses are not changed.
+     */
+    static FullHttpResponse unified(FullHttpResponse response, boolean openInference) {
+        if (response.status().code() < 400) {
+            return response;
+        }
+        JsonObject found = parse(response.content().toString(CharsetUtil.UTF_8));
+        String type = text(found, "type", "Error").replaceFirst("Exception$", "Error");
+        String message = text(found, "message", response.status().reasonPhrase());
+        JsonObject error = new JsonObject();
+        if (openInference) {
+            error.addProperty("error", type + ": " + message);
+        } else {
+            error.addProperty("code", response.status().code());
+            error.addProperty("type", type);
+            error.addProperty("message", message);
+        }
+        return withContent(response, error);
+    }
+
+    /** The response with another content; releases the former. */
+    private static FullHttpResponse withContent(FullHttpResponse response, JsonObject error) {
+        FullHttpResponse changed = response.replace(Unpooled.copiedBuffer(GSON.toJson(error) + "\n", CharsetUtil.UTF_8));
+        changed.headers()
                 .set(HttpHeaderNames.CONTENT_TYPE, HttpHeaderValues.APPLICATION_JSON)
-                .set(HttpHeaderNames.CONTENT_LENGTH, response.content().readableBytes());
-        return response;
+                .set(HttpHeaderNames.CONTENT_LENGTH, changed.content().readableBytes());
+        response.release();
+        return changed;
+    }
+
+    /** An object; without members if the text is no JSON object. */
+    private static JsonObject parse(String text) {
+        try {
+            JsonElement parsed = GSON.fromJson(text, JsonElement.class);
+            return parsed != null && parsed.isJsonObject() ? parsed.getAsJsonObject() : new JsonObject();
+        } catch (JsonParseException e) {
+            return new JsonObject();
+        }
+    }
+
+    private static String text(JsonObject object, String name, String otherwise) {
+        JsonElement value = object.get(name);
+        return value != null && value.isJsonPrimitive() ? value.getAsString() : otherwise;
     }
 }

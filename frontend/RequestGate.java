@@ -32,8 +32,9 @@ import org.pytorch.serve.util.ConfigManager;
 import org.pytorch.serve.util.ConnectorType;
 
 /**
- * Decides which requests are served, before their bodies are read, and measures those of the inference port except
- * /ping, from the request's last byte to its response. The body of a refused request is discarded as it arrives.
+ * Decides which requests are served, before their bodies are read, and measures those of the inference port except for
+ * its front end's health, from the request's last byte to its response. The body of a refused request is discarded as it
+ * arrives. Errors get one form, whatever handler they come from.
  *
  * <p>One instance per connection. It passes on one request at a time, so that pipelined requests are answered in their
  * order. A request that does not arrive in time gets 408.
@@ -95,6 +96,9 @@ final class RequestGate extends ChannelDuplexHandler {
     /** Whether the current request's time is measured. */
     private boolean measured;
 
+    /** Whether the current request's address is one of the Open Inference Protocol, whose errors have another form. */
+    private boolean openInference;
+
     /** Whether the messages in `pipelined` are being processed. */
     private boolean replaying;
 
@@ -153,6 +157,9 @@ final class RequestGate extends ChannelDuplexHandler {
             }
             end();
         }
+        if (message instanceof FullHttpResponse) {
+            message = JsonErrorResponse.unified((FullHttpResponse) message, openInference);
+        }
         if (answer && !keepAlive) { // TorchServe ignores it in most cases
             ((HttpResponse) message).headers().set(HttpHeaderNames.CONNECTION, HttpHeaderValues.CLOSE);
             promise = promise.unvoid();
@@ -201,8 +208,10 @@ final class RequestGate extends ChannelDuplexHandler {
 
     private void begin(ChannelHandlerContext ctx, HttpRequest request) {
         // Compare the raw path: the next handler rejects a path that does not decode.
-        boolean ping = request.uri().split("\\?", 2)[0].equals("/ping");
-        measured = connector == ConnectorType.INFERENCE_CONNECTOR && !ping;
+        String path = request.uri().split("\\?", 2)[0];
+        boolean inference = connector == ConnectorType.INFERENCE_CONNECTOR;
+        measured = inference && !path.equals("/ping") && !path.equals(Router.LIVE_PATH);
+        openInference = inference && (path.equals("/v2") || path.startsWith("/v2/"));
         received = System.nanoTime();
         receiving = true;
         unanswered = true;
@@ -360,7 +369,8 @@ final class RequestGate extends ChannelDuplexHandler {
         return LOCAL_HOST.matcher(request.headers().get(HttpHeaderNames.HOST, "")).matches();
     }
 
-    private static ConnectorType connectorOf(SocketAddress local) {
+    /** The connector of a channel with this local address; null if it is none of TorchServe's. */
+    static ConnectorType connectorOf(SocketAddress local) {
         for (ConnectorType type : ConnectorType.values()) {
             SocketAddress address = ConfigManager.getInstance().getListener(type).getSocketAddress();
             if (local instanceof InetSocketAddress

@@ -135,8 +135,9 @@ def test_the_jar_replaces_only_the_intended_classes() -> None:
     assert package.origin is not None
     torchserve = Path(package.origin).parent / "frontend" / "model-server.jar"
     replaced = classes(PROJECT / "frontend/frontend.jar") & classes(torchserve)
-    names = ("http/HttpRequestHandler", "grpcimpl/GRPCInterceptor", "wlm/ContinuousBatching")
-    assert replaced == {f"org/pytorch/serve/{name}.class" for name in names}
+    grpc = {f"org/pytorch/serve/grpcimpl/{name}.class" for name in ("GRPCInterceptor", "OpenInferenceProtocolImpl")}
+    names = ("http/HttpRequestHandler", "wlm/ContinuousBatching")
+    assert replaced == grpc | {f"org/pytorch/serve/{name}.class" for name in names}
 
 
 def test_a_path_that_does_not_decode_is_answered(server: Server) -> None:

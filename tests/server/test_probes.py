@@ -53,4 +53,3 @@ def test_torchserve_has_kserves_paths(path: str, server: Server) -> None:
     answer = requests.post(server.url + path, json={"image": one}, timeout=10)
     assert answer.status_code == expected.status_code == 200
     assert answer.json() == expected.json()
-    assert requests.get(f"{server.url}/v2/health/ready", timeout=10).status_code == 404  # hence the probes' command
