@@ -62,6 +62,70 @@ BODIES: Mapping[str, Callable[[], bytes]] = {
 }
 
 
+def binary(shape: list[int], datatype: str, content: bytes, **changed: object) -> tuple[bytes, str]:
+    """A request of the Open Inference Protocol with binary data, as its body and the length of its JSON."""
+    tensor = {"shape": shape, "datatype": datatype, "parameters": {"binary_data_size": len(content)}}
+    header = json.dumps({"inputs": [{"name": "x", **tensor, **changed}]}).encode()
+    return header + content, str(len(header))
+
+
+# Bodies with binary data, and the header that says where their JSON ends.
+BINARY: Mapping[str, Callable[[], tuple[bytes, str]]] = {
+    "ten megabytes of numbers": lambda: binary([-1, 784], "UINT8", bytes(784 * 13_000)),
+    "ten megabytes of floats": lambda: binary([-1, 784], "FP64", bytes(784 * 8 * 1_600)),
+    "ten megabytes of empty strings": lambda: binary([-1], "BYTES", bytes(10_000_000)),
+    "ten megabytes of one string": lambda: binary([1], "BYTES", struct.pack("<I", 10_000_000) + bytes(10_000_000)),
+    "a string longer than the body": lambda: binary([1], "BYTES", b"\xff" * 1_000_000),
+    "a size that lies": lambda: (binary([1, 784], "UINT8", bytes(784))[0] + bytes(9_000_000), "200"),
+    "a long size": lambda: binary([1], "UINT8", b"1", parameters={"binary_data_size": 10**4000}),
+    "a long length": lambda: (bytes(100), "9" * 4000),
+    "a huge shape": lambda: binary([2**62, 784], "FP32", bytes(3136)),
+    "a negative shape": lambda: binary([-(2**62), -784], "FP32", bytes(3136)),
+    "many outputs": lambda: (
+        (body := json.dumps({"inputs": [], "outputs": [{"name": "note"}] * 300_000}).encode()),
+        str(len(body)),
+    ),
+    "a bomb of NaN": lambda: binary([64, 784], "FP16", b"\xff" * 2 * 64 * 784),
+}
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of a protobuf message that has a length."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(value: int) -> bytes:
+    """A whole number of a protobuf message."""
+    head, value = value & 127, value >> 7
+    return bytes([head | 128]) + varint(value) if value else bytes([head])
+
+
+def infer(tensor: bytes = b"", raw: bytes = b"", *, shape: tuple[int, ...] = (28, 28), rest: bytes = b"") -> bytes:
+    """A ModelInferRequest with a tensor of FP32, `tensor` further fields of it, and raw_input_contents."""
+    sizes = b"".join(varint(size % 2**64) for size in shape)
+    described = field(1, b"x") + field(2, b"FP32") + field(3, sizes) + tensor
+    return field(1, b"mnist") + field(5, described) + (field(7, raw) if raw else b"") + rest
+
+
+# Messages for the method ModelInfer of the gRPC service inference.GRPCInferenceService.
+MESSAGES: Mapping[str, Callable[[], bytes]] = {
+    "ten megabytes": lambda: infer(raw=bytes(10_000_000)),
+    "many inputs": lambda: infer(rest=field(5, b"") * 4_000_000),
+    "some inputs": lambda: infer(rest=field(5, b"") * 200_000),
+    "many outputs": lambda: infer(rest=field(6, b"") * 4_000_000),
+    "many raw contents": lambda: infer(rest=field(7, b"") * 4_000_000),
+    "many numbers": lambda: infer(field(5, field(3, b"\x01" * 9_000_000))),
+    "some numbers": lambda: infer(field(5, field(6, bytes(400_000)))),
+    "some strings": lambda: field(1, b"mnist") + field(5, field(2, b"BYTES") + field(5, field(8, b"") * 200_000)),
+    "many parameters": lambda: infer(rest=b"".join(field(4, field(1, b"%d" % n)) for n in range(500_000))),
+    "a huge shape": lambda: infer(raw=bytes(3136), shape=(2**62, 784)),
+    "a negative shape": lambda: infer(raw=bytes(3136), shape=(-1, -784)),
+    "a long id": lambda: infer(raw=bytes(3136), rest=field(3, "é".encode() * 100_000)),
+    "invalid UTF-8": lambda: infer(raw=bytes(3136), rest=field(3, b"\xff\xfe")),
+    "no protobuf": lambda: b"\xff" * 1000,
+}
+
+
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     """The image as a file."""
     file = io.BytesIO()

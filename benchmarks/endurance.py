@@ -32,7 +32,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from benchmarks.attacks import BODIES, FORMS, JSON, MULTIPART, PICTURES, RAW
+from benchmarks.attacks import BINARY, BODIES, FORMS, JSON, MULTIPART, PICTURES, RAW
 from benchmarks.common import conditions, make_parser
 from benchmarks.endurance_report import SLOW, Record, plot, print_report
 from benchmarks.fuzz import is_close
@@ -40,6 +40,7 @@ from benchmarks.fuzz_requests import FuzzRequest, image_files, valid_requests
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.datasets import mnist
 from mnist_lightning.evaluation import plots
+from mnist_lightning.inference.open_inference import HEADER_LENGTH
 from mnist_lightning.serving.torchserve import free_port
 
 INTERVAL = 60.0  # seconds between two disturbances
@@ -130,6 +131,8 @@ class Endurance:
         """Send attacks until the end, one after the other."""
         kinds = [(table, headers) for table, headers in ((FORMS, MULTIPART), (BODIES, JSON), (PICTURES, RAW))]
         bodies = [(make(), headers) for table, headers in kinds for make in table.values()]
+        binary = (make() for make in BINARY.values())
+        bodies += [(body, {**RAW, HEADER_LENGTH: length}) for body, length in binary]
         for body, headers in itertools.cycle(bodies):
             if self.ended.wait(0.5):
                 return

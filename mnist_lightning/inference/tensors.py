@@ -155,6 +155,8 @@ def _split_strings(shape: list[int], content: bytes) -> list[str | bytes]:
     while at < len(content):
         if len(strings) == MAX_PICTURES:
             raise TooManyPicturesError(f"more than {MAX_PICTURES} pictures in one request")
+        if at + LENGTH_BYTES > len(content):
+            raise BadTensorError(f"the binary data ends within the length of data[{len(strings)}]")
         size = int.from_bytes(content[at : at + LENGTH_BYTES], "little")
         string = content[at + LENGTH_BYTES : at + LENGTH_BYTES + size]
         at += LENGTH_BYTES + size

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import grpc  # type: ignore[import-untyped]
 import pytest
 import requests
 
-from benchmarks.attacks import BODIES, FORMS, JSON, MULTIPART, PICTURES, RAW, numbers
+from benchmarks.attacks import BINARY, BODIES, FORMS, JSON, MESSAGES, MULTIPART, PICTURES, RAW, field, infer, numbers
 from mnist_lightning.client import ask
 from mnist_lightning.serving.config import GRPC_OFFSETS, OFFSETS
 from mnist_lightning.serving.torchserve import Server, free_port, running
@@ -118,6 +119,16 @@ def test_forms(own_server: Server, attacked: str) -> None:
 def test_json(own_server: Server, attacked: str) -> None:
     for answer in attack(own_server, BODIES[attacked](), JSON):
         assert answer.status_code in REFUSED, answer.text[:500]
+        assert len(answer.content) < 4000
+
+
+@pytest.mark.parametrize("attacked", BINARY)
+def test_binary_tensors(own_server: Server, attacked: str) -> None:
+    body, length = BINARY[attacked]()
+    headers = {**RAW, "Inference-Header-Content-Length": length}
+    for answer in attack(own_server, body, headers, "v2/models/mnist/infer"):
+        assert answer.status_code in REFUSED, answer.text[:500]
+        assert set(answer.json()) == {"error"}
         assert len(answer.content) < 4000
 
 
@@ -329,6 +340,73 @@ def test_the_management_port_is_read_only(own_server: Server, method: str, host:
     answer = requests.request(method, path, headers={"Host": host or ""}, timeout=10)
     assert answer.status_code == (200 if (method, host) == ("GET", "127.0.0.1") else 403)
     assert ask(DIGIT, own_server.url)["prediction"] == 7
+
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+BAR = struct.pack("<784f", *(float(4 <= n // 28 < 24 and 13 <= n % 28 < 16) for n in range(784)))
+
+
+def grpc_address(server: Server) -> str:
+    return f"127.0.0.1:{(urlsplit(server.url).port or 0) + GRPC_OFFSETS['grpc_inference']}"
+
+
+def call(server: Server, message: bytes, method: str = INFER) -> str:
+    """The status of a call on a connection of its own."""
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(grpc_address(server), options=options) as channel:
+        try:
+            channel.unary_unary(method)(message, timeout=60)
+        except grpc.RpcError as error:
+            assert len(error.details()) < 4000
+            return str(error.code().name)
+        return "OK"
+
+
+@pytest.mark.parametrize("attacked", MESSAGES)
+def test_grpc_messages(own_server: Server, attacked: str) -> None:
+    """TorchServe's Java ends when so many large messages arrive at once."""
+    message, java = MESSAGES[attacked](), own_server.process.pid
+    with neighbours(own_server), ThreadPoolExecutor(20) as pool:
+        found = set(pool.map(lambda _: call(own_server, message), range(20)))
+    assert found <= {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}, found
+    assert call(own_server, infer(raw=BAR)) == "OK"
+    assert (own_server.process.poll(), own_server.process.pid) == (None, java)
+
+
+def test_large_calls_of_torchserve_s_own_service(own_server: Server) -> None:
+    method = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
+    # model_name, and input: a map of names to bytes
+    message = field(1, b"mnist") + field(3, field(1, b"data") + field(2, bytes(10_000_000)))
+    with neighbours(own_server), ThreadPoolExecutor(20) as pool:
+        found = set(pool.map(lambda _: call(own_server, message, method), range(20)))
+    assert found <= {"OK", "RESOURCE_EXHAUSTED"}, found  # OK: the error is in the answer
+    assert own_server.process.poll() is None
+
+
+def test_stalled_grpc_calls_end(own_server: Server) -> None:
+    """More of them than may be in progress at once; then a call is answered."""
+    ended = threading.Event()
+
+    def never() -> Iterator[bytes]:
+        ended.wait(60)
+        yield from ()
+
+    with grpc.insecure_channel(grpc_address(own_server)) as channel:
+        calls = [channel.stream_unary(INFER).future(never(), timeout=60) for _ in range(40)]
+        codes = {stalled.code().name for stalled in calls}
+        ended.set()
+    assert codes == {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
+    assert call(own_server, infer(raw=BAR)) == "OK"
+
+
+def test_clients_that_leave_free_their_places(own_server: Server) -> None:
+    with grpc.insecure_channel(grpc_address(own_server)) as channel:
+        for _ in range(100):
+            left = channel.unary_unary(INFER).future(infer(raw=BAR), timeout=60)
+            left.cancel()
+    wait_until(lambda: call(own_server, infer(raw=BAR)) == "OK", "the places are taken")
+    with neighbours(own_server), ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: call(own_server, infer(raw=BAR)), range(40))) == {"OK"}
 
 
 def test_grpc_manages_nothing(own_server: Server) -> None:

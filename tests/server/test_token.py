@@ -126,6 +126,29 @@ def test_it_is_on_no_command_line_and_in_no_environment(guarded: Server) -> None
     assert TOKEN not in repr(Target("", [], token=TOKEN))
 
 
+@pytest.mark.parametrize("path", ["", "v2", "v2/health/ready", "v2/models/mnist", "v1/models", "docs", "nothing"])
+def test_addresses_of_get_need_it(guarded: Server, path: str) -> None:
+    answer = requests.get(f"{guarded.url}/{path}", timeout=10)
+    assert answer.status_code == 401
+    assert set(answer.json()) == ({"error"} if path.startswith("v2") else {"code", "type", "message"})
+    headers = tokens.auth_headers(TOKEN)
+    assert requests.get(f"{guarded.url}/{path}", headers=headers, timeout=10).status_code in {200, 404}
+
+
+def test_liveness_needs_no_token(guarded: Server) -> None:
+    assert requests.get(f"{guarded.url}/v2/health/live", timeout=10).json() == {"live": True}
+
+
+@pytest.mark.parametrize("method", ["ServerLive", "ServerReady", "ModelInfer"])
+def test_the_open_inference_protocol_s_grpc_requires_it(guarded: Server, method: str) -> None:
+    port = int(guarded.url.rpartition(":")[2]) + GRPC_OFFSETS["grpc_inference"]
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        ask = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+        with pytest.raises(grpc.RpcError) as refused:
+            ask(b"", timeout=10)
+    assert refused.value.code().name == "UNAUTHENTICATED"
+
+
 @pytest.mark.parametrize(("token", "code"), [("", "UNAUTHENTICATED"), ("x" * 20, "UNAUTHENTICATED"), (TOKEN, None)])
 def test_grpc_requires_it_as_well(guarded: Server, token: str, code: str | None) -> None:
     port = int(guarded.url.rpartition(":")[2]) + GRPC_OFFSETS["grpc_inference"]

@@ -25,6 +25,7 @@ from handlers.digit_handler import DigitHandler
 from mnist_lightning.datasets import mnist
 from mnist_lightning.inference import protocols
 from mnist_lightning.inference.attribution import MAX_PICTURES
+from mnist_lightning.inference.open_inference import HEADER_LENGTH
 from mnist_lightning.models import digitnet
 from mnist_lightning.preprocessing.errors import BadPictureError
 from tests.pictures import bars, encode_png, lines_of_digits
@@ -75,6 +76,39 @@ def answers(handler: DigitHandler, items: list[Item], explained: Container[int] 
     for index in range(len(items)):
         assert context.get_response_content_type(index) == "application/json"
     return [(context.get_response_status(index)[0], json.loads(body)) for index, body in enumerate(bodies)]
+
+
+def test_a_probe_is_a_prediction_that_is_not_counted(
+    handler: DigitHandler, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Context("mnist", ".", {}, 2, None, "0")
+    context.request_processor = [RequestProcessor({protocols.RESOURCE: "ready"}), RequestProcessor({})]
+    inferred, counted = [], []
+    original = handler.inference
+
+    def inference(images: np.ndarray) -> Any:
+        inferred.append(len(images))
+        return original(images)
+
+    monkeypatch.setattr(handler, "inference", inference)
+    monkeypatch.setattr(handler.metrics, "batch", lambda size, found: counted.append((size, len(found))))
+    bodies = handler.handle([{"body": b""}, {"body": bytearray(pictures[0])}], context)
+    assert json.loads(bodies[0]) == {"ready": True}
+    assert inferred[0] == 2
+    assert counted == [(2, 1)]
+
+
+def test_binary_outputs_follow_the_json(handler: DigitHandler, pictures: list[bytes]) -> None:
+    wish = {"name": "prediction", "parameters": {"binary_data": True}}
+    tensor = {"name": "x", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(pictures[0]).decode()]}
+    body = json.dumps({"inputs": [tensor], "outputs": [wish]}).encode()
+    context = Context("mnist", ".", {}, 1, None, "0")
+    context.request_processor = [RequestProcessor({})]
+    [answer] = handler.handle([{"body": body}], context)
+    length = int(context.get_response_headers(0)[HEADER_LENGTH])
+    assert context.get_response_content_type(0) == "application/octet-stream"
+    assert json.loads(answer[:length])["outputs"][0]["parameters"] == {"binary_data_size": 8}
+    assert int.from_bytes(answer[length:], "little") == 7
 
 
 def test_a_batch_with_one_broken_picture(handler: DigitHandler, pictures: list[bytes]) -> None:
