@@ -15,9 +15,9 @@ import java.util.concurrent.TimeUnit;
 import org.pytorch.serve.util.ConfigManager;
 
 /**
- * Bounds the memory of gRPC messages, which the library holds as they arrive: so many calls are in progress at once that
- * messages of the largest size take a quarter of the heap's maximum. As many others wait as may take another quarter, and
- * the rest is refused. A call whose message does not arrive in time ends.
+ * Bounds the memory of gRPC messages, which the library holds as they arrive: so many calls are in progress at once
+ * that messages of the largest size take a quarter of the heap's maximum. As many others wait as may take another
+ * quarter, and the rest is refused. A call whose message does not arrive in time ends.
  */
 final class CallLimit {
 

@@ -12,14 +12,16 @@ import org.pytorch.serve.util.TokenAuthorization;
 
 /**
  * Replaces TorchServe 0.12.0's class of the same name by its place on the class path: accepts a gRPC call if it has
- * the token that HTTP requests need as well and CallLimit has room for it, and writes no access log; refuses all calls of the management service,
- * which could stop every worker, and streams, for which TorchServe's workers need a handler that streams: a call ended
- * the worker's thread. It does not support TorchServe's own tokens.
+ * the token that HTTP requests need as well and CallLimit has room for it, and writes no access log; refuses all calls
+ * of the management service, which could stop every worker, and streams, for which TorchServe's workers need a handler
+ * that streams: a call ended the worker's thread. It does not support TorchServe's own tokens.
  */
 public class GRPCInterceptor implements ServerInterceptor {
 
     private static final Metadata.Key<String> AUTHORIZATION =
             Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+
+    private static final String NO_STREAMS = "this server has no streams; use Predictions or ModelInfer";
 
     private final boolean management;
 
@@ -40,8 +42,7 @@ public class GRPCInterceptor implements ServerInterceptor {
             return refuse(call, Status.UNAUTHENTICATED.withDescription(Token.MISSING));
         }
         if (call.getMethodDescriptor().getType() != MethodDescriptor.MethodType.UNARY) {
-            return refuse(
-                    call, Status.UNIMPLEMENTED.withDescription("this server has no streams; use Predictions or ModelInfer"));
+            return refuse(call, Status.UNIMPLEMENTED.withDescription(NO_STREAMS));
         }
         return CallLimit.start(call, headers, next);
     }

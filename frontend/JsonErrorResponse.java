@@ -15,8 +15,8 @@ import io.netty.handler.codec.http.HttpVersion;
 import io.netty.util.CharsetUtil;
 
 /**
- * Error responses, all in one JSON form: the handler's, with `code`, `type` and `message`; or that of the Open Inference
- * Protocol, with `error`, at its addresses. TorchServe has its own ErrorResponse.
+ * Error responses, all in one JSON form: the handler's, with `code`, `type` and `message`; or that of the Open
+ * Inference Protocol, with `error`, at its addresses. TorchServe has its own ErrorResponse.
  */
 final class JsonErrorResponse {
 
@@ -53,8 +53,8 @@ final class JsonErrorResponse {
     }
 
     /**
-     * An error response of any handler, its own headers kept, in the form of the address. TorchServe names its types after
-     * exceptions. Other responses are not changed.
+     * An error response of any handler, its own headers kept, in the form of the address. TorchServe names its types
+     * after exceptions. Other responses are not changed.
      */
     static FullHttpResponse unified(FullHttpResponse response, boolean openInference) {
         if (response.status().code() < 400) {
@@ -76,7 +76,8 @@ final class JsonErrorResponse {
 
     /** The response with another content; releases the former. */
     private static FullHttpResponse withContent(FullHttpResponse response, JsonObject error) {
-        FullHttpResponse changed = response.replace(Unpooled.copiedBuffer(GSON.toJson(error) + "\n", CharsetUtil.UTF_8));
+        String text = GSON.toJson(error) + "\n";
+        FullHttpResponse changed = response.replace(Unpooled.copiedBuffer(text, CharsetUtil.UTF_8));
         changed.headers()
                 .set(HttpHeaderNames.CONTENT_TYPE, HttpHeaderValues.APPLICATION_JSON)
                 .set(HttpHeaderNames.CONTENT_LENGTH, changed.content().readableBytes());

@@ -32,13 +32,13 @@ final class OpenInferenceMessages {
 
     private static final String HEADER_LENGTH = "Inference-Header-Content-Length";
 
-    /** Bytes of a message without its raw_input_contents, all parts of which take many times as much when they are parsed. */
+    /** Bytes of a message without its raw_input_contents, whose parts take many times as much when they are parsed. */
     private static final int MAX_PARSED = 512 * 1024;
 
     /** Elements of a message's lists, except for numbers. */
     private static final int MAX_ELEMENTS = 64;
 
-    /** As many of these bytes does each of the raw_input_contents count as. */
+    /** As many of these bytes as each of the raw_input_contents counts for. */
     private static final int RAW_OVERHEAD = 64;
 
     private OpenInferenceMessages() {}
@@ -59,8 +59,8 @@ final class OpenInferenceMessages {
     }
 
     /**
-     * A ModelInferRequest in HTTP form, in which all outputs are asked for in binary. Throws StatusRuntimeException if it has
-     * none. Messages are converted one at a time, because each may need much memory.
+     * A ModelInferRequest in HTTP form, in which all outputs are asked for in binary. Throws StatusRuntimeException
+     * if it has none. Messages are converted one at a time, because each may need much memory.
      */
     static synchronized Request toRequest(byte[] message) throws IOException {
         checkLength(message);
@@ -99,7 +99,8 @@ final class OpenInferenceMessages {
         ByteArrayOutputStream contents = new ByteArrayOutputStream();
         JsonArray inputs = new JsonArray();
         for (int index = 0; index < request.getInputsCount(); index++) {
-            inputs.add(toJson(request.getInputs(index), raw == 0 ? null : request.getRawInputContents(index), contents));
+            ByteString content = raw == 0 ? null : request.getRawInputContents(index);
+            inputs.add(toJson(request.getInputs(index), content, contents));
         }
         json.add("inputs", inputs);
         JsonArray outputs = new JsonArray();
@@ -153,7 +154,7 @@ final class OpenInferenceMessages {
     /** The status that stands for an HTTP status and its JSON body. */
     static Status toStatus(int status, byte[] body) {
         JsonObject error = parse(body, body.length);
-        String message = error.has("message") ? error.get("message").getAsString() : "the server failed on this request";
+        String message = error.has("message") ? error.get("message").getAsString() : "the server failed";
         String type = error.has("type") ? error.get("type").getAsString() + ": " : "";
         return statusOf(status).withDescription(type + message);
     }

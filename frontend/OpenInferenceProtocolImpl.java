@@ -55,7 +55,8 @@ public class OpenInferenceProtocolImpl implements BindableService {
     private static final String NO_MEMORY =
             "the server has no memory for another request of this size now; try again later";
 
-    private static final String BUSY = "the server is busy: its queue is full, or no worker is running; try again later";
+    private static final String BUSY =
+            "the server is busy: its queue is full, or no worker is running; try again later";
 
     /** A method of the service. It may throw StatusRuntimeException. */
     private interface Method<A> {
@@ -141,7 +142,7 @@ public class OpenInferenceProtocolImpl implements BindableService {
         return body;
     }
 
-    /** Sends a request to a worker. Throws StatusRuntimeException if there is no such model, or no room in the queue. */
+    /** Sends a request to a worker. Throws StatusRuntimeException if the model is unknown, or the queue full. */
     private static void ask(
             String model,
             String version,
@@ -176,7 +177,7 @@ public class OpenInferenceProtocolImpl implements BindableService {
         if (e instanceof StatusRuntimeException) {
             observer.onError(e);
         } else if (e instanceof IOException) {
-            observer.onError(Status.INVALID_ARGUMENT.withDescription("the message is no valid protobuf").asRuntimeException());
+            observer.onError(invalid("the message is no valid protobuf"));
         } else {
             logger.error("a call failed: {}", e.toString());
             observer.onError(Status.INTERNAL.withDescription("the server failed on this request").asRuntimeException());
@@ -197,13 +198,13 @@ public class OpenInferenceProtocolImpl implements BindableService {
                 ServerCalls.asyncUnaryCall(
                         (request, streamObserver) -> {
                             ServerCallStreamObserver<A> observer = (ServerCallStreamObserver<A>) streamObserver;
-                            observer.setOnCancelHandler(() -> {}); // without one, an answer to a client that left throws
+                            observer.setOnCancelHandler(() -> {}); // else an answer to a client that left throws
                             try {
                                 if (InFlight.isStopping()) {
                                     throw Status.UNAVAILABLE.withDescription(InFlight.STOPPING).asRuntimeException();
                                 }
                                 if (request.length > maxLength) {
-                                    throw Status.INVALID_ARGUMENT.withDescription("the message is too long").asRuntimeException();
+                                    throw invalid("the message is too long");
                                 }
                                 method.call(request, observer);
                             } catch (IOException | RuntimeException e) {
@@ -212,7 +213,11 @@ public class OpenInferenceProtocolImpl implements BindableService {
                         }));
     }
 
-    /** A request to a worker whose answer goes to a callback. Nothing that the callback throws reaches the worker's thread. */
+    private static StatusRuntimeException invalid(String message) {
+        return Status.INVALID_ARGUMENT.withDescription(message).asRuntimeException();
+    }
+
+    /** A request to a worker, whose answer goes to a callback. No exception of it reaches the worker's thread. */
     private static final class WorkerJob extends Job {
 
         private final ServerCallStreamObserver<?> observer;

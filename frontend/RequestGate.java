@@ -33,8 +33,8 @@ import org.pytorch.serve.util.ConnectorType;
 
 /**
  * Decides which requests are served, before their bodies are read, and measures those of the inference port except for
- * its front end's health, from the request's last byte to its response. The body of a refused request is discarded as it
- * arrives. Errors get one form, whatever handler they come from.
+ * its front end's health, from the request's last byte to its response. The body of a refused request is discarded as
+ * it arrives. Errors get one form, whatever handler they come from.
  *
  * <p>One instance per connection. It passes on one request at a time, so that pipelined requests are answered in their
  * order. A request that does not arrive in time gets 408.

@@ -24,6 +24,7 @@ import org.pytorch.serve.archive.DownloadArchiveException;
 import org.pytorch.serve.archive.model.ModelException;
 import org.pytorch.serve.archive.workflow.WorkflowException;
 import org.pytorch.serve.util.ConfigManager;
+import org.pytorch.serve.util.Connector;
 import org.pytorch.serve.util.ConnectorType;
 import org.pytorch.serve.util.NettyUtils;
 import org.pytorch.serve.wlm.WorkerInitializationException;
@@ -32,8 +33,8 @@ import org.pytorch.serve.wlm.WorkerInitializationException;
  * The addresses of the inference port and their methods. Some are answered here. The others go to a worker: predictions
  * as they come, and a GET with a header that says which of inference/protocols.py's resources it asks for.
  *
- * <p>TorchServe's own handlers have none of the GET addresses of KServe's protocols, refuse versions in those of V2, and
- * take any method for POST.
+ * <p>TorchServe's own handlers have none of the GET addresses of KServe's protocols, refuse versions in those of V2,
+ * and take any method for POST.
  */
 public final class Router {
 
@@ -60,8 +61,8 @@ public final class Router {
     private static final List<HttpMethod> SEND = List.of(HttpMethod.POST, HttpMethod.PUT);
 
     private static final String HOW_TO_SEND =
-            "send a picture or JSON to this address by POST, for example: curl --data-binary @picture.png URL; GET / lists"
-                    + " the addresses";
+            "send a picture or JSON to this address by POST, for example: curl --data-binary @picture.png URL;"
+                    + " GET / lists the addresses";
 
     private static final String HOW_TO_READ = "this address answers GET and HEAD alone";
 
@@ -84,12 +85,12 @@ public final class Router {
         String model = "/v2/models/(?<model>[^/:]+)(/versions/(?<version>[^/]+))?";
         RESOURCES.put(Pattern.compile(model), MODEL_METADATA);
         RESOURCES.put(Pattern.compile(model + "/ready"), "model-ready");
-        ADDRESSES.put("POST /predictions/mnist", "predictions, in the form of the request: a picture file, a form, JSON");
+        ADDRESSES.put("POST /predictions/mnist", "predictions, in the form of the request: a file, a form, JSON");
         ADDRESSES.put("POST /explanations/mnist", "the same, with explanations");
         ADDRESSES.put("POST /v1/models/mnist:predict", "KServe's V1 protocol; also :explain");
         ADDRESSES.put("GET /v1/models, /v1/models/mnist", "its list of models, and whether this one predicts");
         ADDRESSES.put("POST /v2/models/mnist/infer", "the Open Inference Protocol (V2); also /explain");
-        ADDRESSES.put("GET /v2/models/mnist", "its tensors; also /v2/models/mnist/versions/1.0, and /infer and /ready there");
+        ADDRESSES.put("GET /v2/models/mnist", "its tensors; also /versions/1.0, and /infer and /ready there");
         ADDRESSES.put("GET /v2/models/mnist/ready, /v2/health/ready", "whether the server predicts");
         ADDRESSES.put("GET /v2, /v2/health/live, /ping", "about the front end, also before a model is loaded");
     }
@@ -98,9 +99,12 @@ public final class Router {
 
     /** Answers a request, or passes it on to the chain. */
     static void route(
-            ChannelHandlerContext ctx, FullHttpRequest request, QueryStringDecoder decoder, HttpRequestHandlerChain chain)
+            ChannelHandlerContext ctx,
+            FullHttpRequest request,
+            QueryStringDecoder decoder,
+            HttpRequestHandlerChain chain)
             throws ModelException, DownloadArchiveException, WorkflowException, WorkerInitializationException {
-        String path = decoder.path().replaceFirst("(?<=.)/+$", "");
+        String path = withoutLastSlash(decoder.path());
         request.headers().remove(RESOURCE);
         JsonObject document = documentOf(path);
         if (document != null) {
@@ -112,8 +116,8 @@ public final class Router {
         Matcher prediction = firstMatch(PREDICTIONS.stream(), path);
         if (prediction != null) {
             if (isAllowed(ctx, request, SEND, HOW_TO_SEND)) {
-                boolean explained = prediction.group("kind").startsWith("expl");
-                chain.handleRequest(ctx, request, decoder, segments(explained ? "explanations" : "predictions", prediction));
+                String kind = prediction.group("kind").startsWith("expl") ? "explanations" : "predictions";
+                chain.handleRequest(ctx, request, decoder, segments(kind, prediction));
             }
             return;
         }
@@ -132,16 +136,19 @@ public final class Router {
         chain.handleRequest(ctx, request, decoder, decoder.path().split("/"));
     }
 
+    private static String withoutLastSlash(String path) {
+        return path.length() > 1 && path.endsWith("/") ? path.substring(0, path.length() - 1) : path;
+    }
+
     /** Where to find what people look for at an address that is not here. */
     private static String elsewhere(String path) {
         switch (path) {
             case "/docs":
-                return "the documentation is docs/api.md and config/openapi.yaml in the project; GET / lists the addresses";
+                return "docs/api.md and config/openapi.yaml in the project document the API; GET / lists the addresses";
             case "/metrics":
-                InetSocketAddress metrics =
-                        (InetSocketAddress)
-                                ConfigManager.getInstance().getListener(ConnectorType.METRICS_CONNECTOR).getSocketAddress();
-                return String.format("metrics are on port %d, for clients on this machine", metrics.getPort());
+                Connector metrics = ConfigManager.getInstance().getListener(ConnectorType.METRICS_CONNECTOR);
+                int port = ((InetSocketAddress) metrics.getSocketAddress()).getPort();
+                return String.format("metrics are on port %d, for clients on this machine", port);
             default:
                 return UNKNOWN;
         }

@@ -187,7 +187,7 @@ def test_the_root_names_addresses_that_exist(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/mnist", "/v1/models", "/ping"]
+    "path", ["/", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/mnist/", "/v1/models", "/ping"]
 )
 def test_head_is_get_without_the_body(path: str, server: Server) -> None:
     with requests.Session() as session:
