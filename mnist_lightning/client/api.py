@@ -1,12 +1,14 @@
 """The HTTP client: `ask` posts one picture and returns the server's answer."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
 
 from mnist_lightning.common import tokens
+from mnist_lightning.common.constants import MAX_REQUEST_BYTES
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -64,17 +66,51 @@ def ask(
             answer = http.post(endpoint, data=picture, headers=headers, timeout=timeout)
         body = answer.json()
     except requests.Timeout as error:
-        raise ClientError(f"no answer from {url} within {timeout:g} s; see --timeout", 504) from error
+        raise timed_out(url, timeout) from error
     except requests.ConnectionError as error:
-        raise ServerUnreachableError(f"no server at {url}; start it with: python -m mnist_lightning.serve") from error
+        raise no_server(url) from error
     except requests.exceptions.JSONDecodeError as error:
-        raise ClientError(f"{url} answered {answer.status_code} without JSON; it is not a model server") from error
+        raise no_json(url, answer.status_code) from error
     except (requests.RequestException, ValueError) as error:
-        raise ClientError(f"the URL {url} cannot be requested: {error}; see --url") from error
-    if not answer.ok or not _is_answer(body, explain=explain):
-        status = 502 if answer.ok else answer.status_code
-        raise ClientError(f"{url} answered {answer.status_code}: {str(_message(body))[:MAX_MESSAGE]}", status, body)
-    return cast(dict[str, Any], body)
+        raise bad_url(url, error) from error
+    return check_answer(url, answer.status_code, body, explain=explain)
+
+
+def check_answer(url: str, status: int, body: object, *, explain: bool = False) -> dict[str, Any]:
+    """The JSON body of a response if it is the answer for one picture. Raises ClientError."""
+    if status < 400 and _is_answer(body, explain=explain):
+        return cast(dict[str, Any], body)
+    message = f"{url} answered {status}: {str(_message(body))[:MAX_MESSAGE]}"
+    raise ClientError(message, 502 if status < 400 else status, body)
+
+
+def no_json(url: str, status: int) -> ClientError:
+    """The error for a response whose body is not JSON."""
+    return ClientError(f"{url} answered {status} without JSON; it is not a model server")
+
+
+def no_server(url: str) -> ServerUnreachableError:
+    """The error for a URL at which no server accepts connections."""
+    return ServerUnreachableError(f"no server at {url}; start it with: python -m mnist_lightning.serve")
+
+
+def bad_url(url: str, error: Exception) -> ClientError:
+    """The error for a URL that no request can be made for."""
+    return ClientError(f"the URL {url} cannot be requested: {error}; see --url")
+
+
+def timed_out(url: str, timeout: float) -> ClientError:
+    """The error for an answer that takes longer than `timeout` seconds."""
+    return ClientError(f"no answer from {url} within {timeout:g} s; see --timeout", 504)
+
+
+def read_picture(path: Path) -> bytes:
+    """A picture file's content, cut where it is too large for any server. Raises ClientError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_REQUEST_BYTES + 1)
+    except OSError as error:
+        raise ClientError(f"the file cannot be read: {error.strerror or error}") from error
 
 
 def number_of(answer: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 
 STALE_SECONDS = 3600  # no write takes so long: a temporary file of that age belongs to a process that was killed
@@ -68,13 +69,40 @@ def append_line(path: Path, line: str) -> None:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 1, 0))
         content = (b"" if file.read(1) in (b"", b"\n") else b"\n") + f"{line}\n".encode()
-        try:
-            if file.write(content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with _nothing_or_all(file, size):
+            _write_all(file, content)
             os.fsync(file.fileno())
-        except OSError:
-            file.truncate(size)
-            raise
+
+
+class GrowingFile:
+    """A file that whole pieces are appended to, as a context manager; it is created if need be.
+
+    A piece is visible when `append` returns, and on the disk when the block ends. If the process is killed, all pieces
+    stay, and of the one that is being written maybe a part. Methods raise OSError, which names `path`, also if another
+    process has the file open in this way.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> "GrowingFile":
+        with _errors_about(self.path):
+            self.file = self.path.open("ab", buffering=0)
+            try:
+                _lock(self.file)
+            except BaseException:
+                self.file.close()
+                raise
+        return self
+
+    def append(self, content: bytes) -> None:
+        """Append a piece. If writing fails, the file is as before."""
+        with _errors_about(self.path), _nothing_or_all(self.file, self.file.seek(0, os.SEEK_END)):
+            _write_all(self.file, content)
+
+    def __exit__(self, *_: object) -> None:
+        with _errors_about(self.path), self.file:
+            os.fsync(self.file.fileno())
 
 
 def check_writable(folder: Path) -> None:
@@ -90,6 +118,34 @@ def remove_stale(folder: Path, prefix: str) -> None:
         with contextlib.suppress(OSError):  # another process deletes it at the same moment
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _lock(file: FileIO) -> None:
+    """Keep other processes from appending until the file is closed, where the system can. Raises OSError."""
+    try:
+        import fcntl  # Windows has none
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OSError(errno.EBUSY, "another process is writing it") from error
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    """Write to an unbuffered file. Raises OSError, also if only a part fits on the disk."""
+    if file.write(content) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextlib.contextmanager
+def _nothing_or_all(file: FileIO, size: int) -> Iterator[None]:
+    """If writing at the end of a file of that size fails, cut off what is written of it."""
+    try:
+        yield
+    except OSError:
+        file.truncate(size)
+        raise
 
 
 @contextlib.contextmanager

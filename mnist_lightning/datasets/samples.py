@@ -10,12 +10,9 @@ from typing import Generic, TypeVar
 from PIL import Image, ImageOps
 
 from mnist_lightning.common.files import write_atomic
+from mnist_lightning.common.pictures import SUFFIXES, is_image
 from mnist_lightning.datasets import mnist
 
-SUFFIXES = {
-    *(".png", ".jpg", ".jpeg", ".heic", ".heif", ".avif", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
-    *(".pbm", ".pgm", ".ppm"),
-}
 LINES_OF_DIGITS = re.compile(r"[0-9]+(?:_[0-9]+)*")
 Label = TypeVar("Label", int, str)
 
@@ -52,11 +49,6 @@ class Sample(Generic[Label]):
     group: str  # the sub-folder under which it is counted
     label: Label  # a digit, or the text of a number: its lines, joined by line feeds
     content: bytes
-
-
-def is_image(path: Path) -> bool:
-    """Whether a path is an image file and not a hidden one, such as a file that is being written."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def load_folder(folder: Path) -> Iterable[Sample[int]]:

@@ -27,9 +27,13 @@ class Model:
 
 def load_model(content: bytes, folder: Path) -> Model:
     """Load an exported model and the weights beside it in `folder`. Raises RuntimeError if they do not match."""
+    return make_model(content, (folder / WEIGHTS).read_bytes())
+
+
+def make_model(content: bytes, weights: bytes) -> Model:
+    """As `load_model`, with the content of the file of weights."""
     session = load_session(content, EXPORTED)
     properties = session.get_modelmeta().custom_metadata_map
-    weights = (folder / WEIGHTS).read_bytes()
     digest = short_digest(weights)
     if digest != properties.get(WEIGHTS_PROPERTY):
         raise RuntimeError(f"the exported model does not belong to the {WEIGHTS} beside it")

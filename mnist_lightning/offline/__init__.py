@@ -1,0 +1,1 @@
+"""Answer pictures without a server, as the server would: `pool` starts processes, `worker` is what they run."""
