@@ -10,7 +10,7 @@ VERBS: Mapping[str, tuple[str, str]] = {  # module and summary of each verb
     "train_line_reader": ("mnist_lightning.train_line_reader", "train the network that reads lines of digits"),
     "package": ("mnist_lightning.package", "archive the champion, or another run"),
     "serve": ("mnist_lightning.serve", "start TorchServe with the archive"),
-    "client": ("mnist_lightning.client.__main__", "ask a running server about pictures"),
+    "client": ("mnist_lightning.client.__main__", "ask a running server about pictures, or read whole folders"),
     "draw": ("mnist_lightning.draw", "open a page to draw digits on"),
     "evaluate": ("mnist_lightning.evaluate", "measure accuracy on labelled pictures"),
     "benchmark": ("mnist_lightning.benchmark", "measure a running server under load"),

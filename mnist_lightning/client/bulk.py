@@ -18,6 +18,7 @@ from mnist_lightning.common.files import GrowingFile
 from mnist_lightning.common.pictures import SUFFIXES, walk_images
 
 Lanes = AbstractAsyncContextManager[Sequence[Answerer]]
+OnError = Callable[[OSError], object]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class FolderError(RuntimeError):
     """There is no picture to read; the message includes the remedy."""
 
 
-def find_pictures(names: Sequence[str], on_error: Callable[[OSError], object]) -> dict[str, Path]:
+def find_pictures(names: Sequence[str], on_error: OnError) -> dict[str, Path]:
     """The pictures of folders and their sub-folders, and files, by their path in the table.
 
     That is relative to the folder if `names` has only one, else it begins with the folder as given. `on_error` is

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -115,6 +116,7 @@ async def open_server(
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     headers = tokens.auth_headers(token)
     try:
+        _ = urlsplit(url).port  # raises ValueError if it is none; httpx would find out on connecting
         trust_env = not is_loopback(url)
         http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout, limits=limits, trust_env=trust_env)
     except (httpx.InvalidURL, ValueError) as error:

@@ -48,6 +48,7 @@ def format_rows(rows: Iterable[Row]) -> bytes:
 
 def begin(path: Path) -> None:
     """Write an empty table. Raises TableError if the file exists and has rows, OSError if it cannot be written."""
+    _check_file(path)
     header = format_rows([COLUMNS])
     if path.exists() and not header.startswith(path.read_bytes()):
         raise TableError(f"{path} exists; add --resume to go on with it, or name another file")
@@ -60,6 +61,7 @@ def resume(path: Path) -> dict[str, str]:
     A row that is cut is removed, and so are the rows of pictures that got no answer: the run will ask about them again.
     Raises TableError if the file is another one or damaged, OSError if it cannot be read or written.
     """
+    _check_file(path)
     with GrowingFile(path):  # no other run appends meanwhile
         return _repair(path)
 
@@ -67,6 +69,11 @@ def resume(path: Path) -> dict[str, str]:
 def is_failed(error: str) -> bool:
     """Whether a picture's error is not its own, so that it may get an answer if the server is asked again."""
     return error != "" and not error.startswith(REFUSED)
+
+
+def _check_file(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise TableError(f"{path} is no regular file; name one for the table")
 
 
 def _repair(path: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from mnist_lightning.serving.model_store import choose_store
 from mnist_lightning.serving.resources import available_cores
 
 WORKER = "mnist_lightning.offline.worker"
+COMMAND = [sys.executable, "-m", WORKER]
 END_SECONDS = 5.0  # that a process has to finish a picture
 
 
@@ -54,7 +55,7 @@ class _Worker:
 
     async def start(self) -> None:
         """Start the process, and wait until it is ready. Raises OfflineError."""
-        command = [sys.executable, "-m", WORKER, str(self.archive)]
+        command = [*COMMAND, str(self.archive)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         try:
             self.process = await asyncio.create_subprocess_exec(

@@ -38,6 +38,7 @@ TEMPORARY: Mapping[str, set[str]] = {
     "mnist_lightning/packaging/promotion.py": {"write_text", "copytree"},  # copytree to --parts, with copy_atomic
     "mnist_lightning/loadtest/generators.py": {"write_bytes"},
     "mnist_lightning/serving/config.py": {"write_text", "ZipFile"},
+    "benchmarks/bulk.py": {"write_bytes"},
     "benchmarks/endurance.py": {"copy", "open", "write_bytes"},
     "benchmarks/equivalence.py": {"write_bytes", "write_text"},
     "benchmarks/handler_answers.py": {"dump"},

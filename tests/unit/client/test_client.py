@@ -257,7 +257,7 @@ def test_invalid_url(url: str, picture: str, capsys: pytest.CaptureFixture[str])
 
 def test_unreadable_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "No such file" in error(capsys, str(tmp_path / "absent.png"))
-    assert "Is a directory" in error(capsys, str(tmp_path))
+    assert "no picture (.avif, " in error(capsys, str(tmp_path))
 
 
 def usage_error(capsys: pytest.CaptureFixture[str], *flags: str) -> str:

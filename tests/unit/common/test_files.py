@@ -9,7 +9,14 @@ import pytest
 
 from mnist_lightning.common import paths
 from mnist_lightning.common.digests import short_digest
-from mnist_lightning.common.files import append_line, check_writable, replace_all, save_atomic, write_atomic
+from mnist_lightning.common.files import (
+    GrowingFile,
+    append_line,
+    check_writable,
+    replace_all,
+    save_atomic,
+    write_atomic,
+)
 from tests.disks import file_size_limit, read_only, small_disk
 from tests.support import PROJECT
 
@@ -197,3 +204,25 @@ def test_shipped_files_are_found_in_a_checkout_and_in_a_package(
 
 def test_a_digest_is_the_start_of_a_sha256() -> None:
     assert short_digest(b"") == "e3b0c44298fc"
+
+
+def test_a_growing_file_has_whole_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    path.write_bytes(b"first\n")
+    with GrowingFile(path) as file:
+        file.append(b"second\n")
+        assert path.read_bytes() == b"first\nsecond\n"
+        with file_size_limit(20), pytest.raises(OSError, match=rf": '{path}'$"):
+            file.append(b"much too long a piece\n")
+        assert path.read_bytes() == b"first\nsecond\n"
+        file.append(b"third\n")
+    assert path.read_bytes() == b"first\nsecond\nthird\n"
+
+
+def test_a_growing_file_belongs_to_one_writer(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    with GrowingFile(path), pytest.raises(OSError, match="another process is writing it"), GrowingFile(path):
+        pass
+    with GrowingFile(path) as file:
+        file.append(b"row\n")
+    assert path.read_bytes() == b"row\n"
