@@ -39,10 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an ASCII terminal cannot show every character
     try:
-        token = tokens.resolve_token(options.token_file)
-        if options.csv:
-            return _read_folders(options, token)
-        answered = [_classify(name, options, token) for name in _expand(options)]
+        token = None if options.offline else tokens.resolve_token(options.token_file)
+        code = _read_folders(options, token) if options.csv else _classify_all(options, token)
         sys.stdout.flush()
     except (tokens.TokenError, bulk.FolderError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -54,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"error: the answers cannot be written: {error.strerror or error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest when it ends
         return 1
-    return int(not all(answered))
+    return code
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -71,7 +69,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="show the N most probable digits, of a number those for each of its digits (all 10 for a single digit; "
         f"for a digit of a number one, or two if the confidence is below {100 * UNSURE:.0f} %%)",
     )
-    parser.add_argument("--json", action="store_true", help="print one line of JSON per picture")
+    parser.add_argument(
+        "--json", action="store_true", help="print one line of JSON per picture, or with --csv the summary"
+    )
     parser.add_argument("--url", default=DEFAULT_URL, help="URL of the server (%(default)s)")
     parser.add_argument("--timeout", type=seconds, default=10.0, help="seconds to wait for an answer (%(default)s)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help=TOKEN_HELP)
@@ -119,6 +119,12 @@ def _one_to_ten(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= 10):
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 1 to 10")
     return int(text)
+
+
+def _classify_all(options: argparse.Namespace, token: str | None) -> int:
+    """Print an answer for each picture, and return the exit code. Raises FolderError."""
+    answered = [_classify(name, options, token) for name in _expand(options)]
+    return int(not all(answered))
 
 
 def _expand(options: argparse.Namespace) -> list[str]:

@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -35,6 +35,7 @@ BYTES_PER_REQUEST = 1 << 17  # of several pictures; a larger picture takes so lo
 CONCURRENCY = 8  # requests at a time
 MAX_CONCURRENCY = 256
 REFUSED = {400, 408, 413, 415, 500, *TEMPORARY}  # statuses that are about the pictures of one request
+BUSY = TEMPORARY - {502}  # of a server that would be as busy for each picture; 502 is also that of a malformed answer
 BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError)  # no connection, or one that the server resets or closes
 
 Outcome = dict[str, Any] | ClientError
@@ -145,8 +146,8 @@ class _Server:
             answers = await self._post(group)
             if not isinstance(answers, ClientError):
                 outcomes += answers
-            elif len(group) == 1:
-                outcomes.append(answers)
+            elif len(group) == 1 or answers.status in BUSY:
+                outcomes += [answers] * len(group)
             else:
                 outcomes += [outcome for picture in group for outcome in await self.answer([picture])]
         return outcomes
@@ -174,7 +175,8 @@ class _Server:
 
     async def _send(self, request: httpx.Request, is_alone: bool) -> httpx.Response:
         """The response; the last one if the server stays busy. Raises httpx.HTTPError."""
-        for attempt in count():
+        attempt = 0
+        while True:
             retry_after = ""
             try:
                 response = await self.http.send(request)
@@ -185,7 +187,7 @@ class _Server:
                 if attempt == RETRIES:
                     raise
             await asyncio.sleep(delay(attempt, retry_after))
-        raise AssertionError("unreachable")
+            attempt += 1
 
     def _parse(self, response: httpx.Response, pictures: int) -> list[Outcome] | ClientError:
         body = json_body(response)

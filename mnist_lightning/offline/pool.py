@@ -13,12 +13,13 @@ from typing import cast
 from mnist_lightning.client.api import ClientError, check_answer
 from mnist_lightning.client.many import Answerer, Outcome
 from mnist_lightning.common.constants import ARCHIVE
+from mnist_lightning.common.paths import PACKAGE
 from mnist_lightning.offline.frames import SIZE_BYTES, Response, to_frame
 from mnist_lightning.serving.model_store import choose_store
 from mnist_lightning.serving.resources import available_cores
 
 WORKER = "mnist_lightning.offline.worker"
-COMMAND = [sys.executable, "-m", WORKER]
+COMMAND = [sys.executable, "-P", "-m", WORKER]  # -P: it imports nothing from the current folder
 END_SECONDS = 5.0  # that a process has to finish a picture
 
 
@@ -56,7 +57,8 @@ class _Worker:
     async def start(self) -> None:
         """Start the process, and wait until it is ready. Raises OfflineError."""
         command = [*COMMAND, str(self.archive)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        places = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
         try:
             self.process = await asyncio.create_subprocess_exec(
                 *command, stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True

@@ -86,8 +86,9 @@ def test_retry_after_is_passed_on(delays: list[tuple[int, str]]) -> None:
 
 def test_a_server_that_stays_busy(delays: list[tuple[int, str]]) -> None:
     with fake_server(lambda *_: BUSY) as url:
-        (error,) = ask_many([b"picture"], url)
+        error, other = ask_many([b"picture"] * 2, url)
     assert isinstance(error, ClientError)
+    assert other is error
     assert (error.status, error.body["type"]) == (503, "BusyError")
     assert len(delays) == RETRIES
 

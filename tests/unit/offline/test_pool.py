@@ -16,7 +16,7 @@ from mnist_lightning.client.many import Outcome, answer_all
 from mnist_lightning.common.constants import ARCHIVE, EXPORTED, WEIGHTS
 from mnist_lightning.offline.frames import read_frame, to_frame
 from mnist_lightning.offline.pool import WORKER, OfflineError, open_archive
-from tests.support import PROJECT, SEVEN
+from tests.support import PROJECT, SEVEN, verb
 
 DIGIT = SEVEN.read_bytes()
 
@@ -46,12 +46,19 @@ def test_a_picture_that_ends_its_process_has_an_error(small_store: Path, monkeyp
     program = "import sys, mnist_lightning.offline.worker as w; parse = w._parse\n"
     program += "w._parse = lambda picture: parse(picture) if picture != b'deadly' else w.os._exit(1); w.main()"
     monkeypatch.setattr("mnist_lightning.offline.pool.COMMAND", [sys.executable, "-c", program])
-    monkeypatch.chdir(PROJECT)
     outcomes: dict[int, Outcome] = {}
     read(small_store, [DIGIT, b"deadly", DIGIT, DIGIT], outcomes.update)
     assert isinstance(outcomes[1], ClientError)
     assert "has ended before it answered" in str(outcomes[1])
     assert all(isinstance(outcomes[index], dict) for index in (0, 2, 3))
+
+
+def test_processes_import_nothing_from_the_current_folder(small_store: Path, tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("raise SystemExit('from the current folder')")
+    flags = ["--csv", "out.csv", "--offline", "--store", str(small_store), "--concurrency", "1"]
+    done = verb("client", str(SEVEN), *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.csv").read_text().count("\n") == 2
 
 
 def damaged(store: Path) -> str:
