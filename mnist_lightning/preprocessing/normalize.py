@@ -40,6 +40,7 @@ NUMBER_SIDE = 300  # longest side, in pixels, at which numbers are read, if the 
 TOUCHING = 0.55  # width over height of two digits that touch at least
 MIN_LINE = 26  # pixels: the height of digits of whose ink the segmenter's first look misses nothing
 MANY_MORE = 1.6  # times as many digits are found without the segmenter: more than a box adds to two
+WRITING_DIGITS, WRITING_CONFIDENCE = 3, 0.6  # of a line on average, of a number that is found without the segmenter
 MIN_SMALL = 3  # components of writing that is small in a picture
 MIN_NUMBER_SIDE = 40  # longest side, in pixels, of a picture with room for several digits
 MIN_PAPER_SIDE = 64  # longest side, in pixels, of a picture that shows more than a digit's strokes
@@ -143,9 +144,14 @@ def _read_closely(
     number = read_number(*find_ink_closely(levels[0], ink, height))
     with contextlib.suppress(TooManyDigitsError):  # of squares, say
         plain = _read_plain(levels, model)
-        if _expected_digits(plain) > MANY_MORE * _expected_digits(number):
+        if plain is not None and _is_writing(plain) and plain.expected_digits > MANY_MORE * _expected_digits(number):
             return plain
     return number
+
+
+def _is_writing(number: Number) -> bool:
+    """Whether a number is no squares, which read as many short lines, and badly."""
+    return len(number.digits) >= WRITING_DIGITS * len(number.lines) and number.line_confidence >= WRITING_CONFIDENCE
 
 
 def _expected_digits(number: Number | None) -> float:
