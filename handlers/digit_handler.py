@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_lightning.inference import prediction, torchserve_patches
+from mnist_lightning.inference.canary import client_key
 from mnist_lightning.inference.errors import (
     TooLargeAnswerError,
     TooManyPicturesError,
@@ -28,6 +29,7 @@ from mnist_lightning.inference.open_inference import HEADER_LENGTH, encode
 from mnist_lightning.inference.prediction import Answer, Reading
 from mnist_lightning.inference.protocols import Request, parse_request
 from mnist_lightning.inference.reload import FileReloader
+from mnist_lightning.inference.rollout import Answers, load_rollout
 from mnist_lightning.inference.timeout import (
     BATCH_SECONDS,
     HEIF_SECONDS,
@@ -43,6 +45,7 @@ from mnist_lightning.preprocessing.normalize import NormalizedImage
 Item = dict[str, Any]
 Images = NDArray[np.float32]
 Limit = Callable[..., AbstractContextManager[None]]  # CpuBudget.spend, for the batch
+MODEL_HEADER = "X-Model-Digest"  # of a response: the first digits of the SHA-256 of the weights that made it
 MAX_ANSWER_BYTES = 1 << 20  # TorchServe ends a worker whose answers exceed max_response_size
 
 
@@ -57,11 +60,14 @@ class DigitHandler:
         exported = Path(context.system_properties["model_dir"], context.manifest["model"]["serializedFile"])
         self.metrics = MetricsBuffer(getattr(context, "metrics", None), worker_name(sys.argv))
         self.reloader = FileReloader(exported, partial(load_model, folder=exported.parent))
+        self.rollout = load_rollout(exported.parent, self.metrics)
         self._switch_model()
         gc.collect()
         gc.freeze()  # what is loaded stays; collecting through it again would delay a request
         self.metrics.start()
         self.reloader.start()
+        if self.rollout is not None:
+            self.rollout.start()
 
     def handle(self, data: list[Item], context: Any) -> list[bytes]:
         """Answer a batch of requests with as many JSON bodies, in order. All pictures share their inferences."""
@@ -71,17 +77,17 @@ class DigitHandler:
         with limit_batch(HEIF_SECONDS):
             requests = [self.preprocess(item, context, index, limits[index]) for index, item in enumerate(data)]
         images = [request.images if isinstance(request, Request) else [] for request in requests]
-        readings = prediction.read(images, self.inference, self.model.threshold)
-        counted = [
-            reading.answer
-            for request, found in zip(requests, readings, strict=True)
+        answers = self.answer(images, data, context)
+        readings = [
+            reading
+            for request, found in zip(requests, answers.readings, strict=True)
             if not (isinstance(request, Request) and request.is_probe)
             for reading in found
         ]
-        self.metrics.batch(len(data), counted)
+        self.metrics.batch(len(data), [reading.answer for reading in readings])
+        self.metrics.features(readings)
         return [
-            self.postprocess(request, readings[index], context, index, limits[index])
-            for index, request in enumerate(requests)
+            self.postprocess(request, answers, context, index, limits[index]) for index, request in enumerate(requests)
         ]
 
     def preprocess(self, item: Item, context: Any, index: int, limit: Limit) -> Request | Exception:
@@ -95,21 +101,35 @@ class DigitHandler:
         except Exception as error:  # the boundary: one request's failure must not reach the others of its batch
             return internal_error(error)
 
+    def answer(self, images: list[list[NormalizedImage]], data: list[Item], context: Any) -> Answers:
+        """Read the pictures of each request; with the challenger, if the server has one and the client is its."""
+        if self.rollout is None:
+            return Answers(self.read(images))
+        return self.rollout.answer(
+            self.read, images, lambda index: client_key(context.get_all_request_header(index), data[index])
+        )
+
+    def read(self, images: Sequence[Sequence[NormalizedImage]]) -> list[list[Reading]]:
+        """Read the pictures of each request with the champion."""
+        return prediction.read(images, self.inference, self.model.threshold)
+
     def inference(self, images: Images) -> tuple[Images, Images]:
         """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities of the digits, (B,) of showing a digit."""
         return prediction.predict(self.model.session, images, MAX_BATCH)
 
     def postprocess(
-        self, request: Request | Exception, readings: Sequence[Reading], context: Any, index: int, limit: Limit
+        self, request: Request | Exception, answered: Answers, context: Any, index: int, limit: Limit
     ) -> bytes:
-        """The body of one response, built from the readings of its pictures; sets its status and Content-Type."""
+        """The body of one response, built from the readings of its pictures; sets its status and headers."""
         context.set_response_content_type(index, "application/json")
         if isinstance(request, Request):
+            readings, model = answered.readings[index], self._model_of(answered, index)
+            context.set_response_header(index, MODEL_HEADER, model.digest)
             answers = [reading.answer for reading in readings]
             try:
                 # For each request separately: TorchServe's own handlers look at the first of a batch only.
                 if context.get_request_header(index, "explain") == "True":
-                    answers = self.explain([reading.image for reading in readings], answers, limit)
+                    answers = self.explain([reading.image for reading in readings], answers, limit, model)
                 body, json_length = encode(request.format(answers))
                 if len(body) <= MAX_ANSWER_BYTES:
                     if json_length is not None:
@@ -126,7 +146,7 @@ class DigitHandler:
         context.set_response_status(status, HTTPStatus(status).phrase, index)
         return body
 
-    def explain(self, images: list[NormalizedImage], answers: list[Answer], limit: Limit) -> list[Answer]:
+    def explain(self, images: list[NormalizedImage], answers: list[Answer], limit: Limit, model: Model) -> list[Answer]:
         """The answers, each, and each of its digits, with `seen`, the model's input in 0..255, and `explanation`."""
         torchserve_patches.use_torch()
         try:
@@ -138,7 +158,7 @@ class DigitHandler:
         if len(explained) > MAX_PICTURES:
             message = f"{len(explained)} pictures and digits of numbers; the limit for explanations is {MAX_PICTURES}"
             raise TooManyPicturesError(message)
-        network = load(self.model.weights)  # the first explanation pays for it, with no limit of time
+        network = load(model.weights)  # the first explanation pays for it, with no limit of time
         with limit():
             inputs = np.stack([part for image in images for part in _model_inputs(image)])
             contributions = attribute(network, inputs, np.array([part["prediction"] for part in explained]))
@@ -147,12 +167,19 @@ class DigitHandler:
         fields = ({"seen": seen, "explanation": row} for seen, row in zip(pixels, rows, strict=True))
         return [_with_explanations(answer, fields) for answer in answers]
 
+    def _model_of(self, answered: Answers, index: int) -> Model:
+        """The model that has answered a request."""
+        if self.rollout is not None and index in answered.by_challenger:
+            return self.rollout.challenger
+        return self.model
+
     def _switch_model(self) -> None:
         """Take the model that was loaded since the last batch, if any."""
         model: Model | None = self.reloader.take_new()
         if model is not None:
             self.model = model
             self.metrics.model(model.digest)
+            self.metrics.reference(model.reference)
 
 
 def _model_inputs(image: NormalizedImage) -> Iterator[Images]:

@@ -14,6 +14,7 @@ VERBS: Mapping[str, tuple[str, str]] = {  # module and summary of each verb
     "draw": ("mnist_lightning.draw", "open a page to draw digits on"),
     "evaluate": ("mnist_lightning.evaluate", "measure accuracy on labelled pictures"),
     "benchmark": ("mnist_lightning.benchmark", "measure a running server under load"),
+    "drift": ("mnist_lightning.drift", "compare a server's pictures with its reference"),
     "lifecycle": ("mnist_lightning.lifecycle", "train, archive, serve and ask, in one command"),
 }
 

@@ -4,6 +4,8 @@ python -m mnist_lightning.serve
 python -m mnist_lightning.serve --port 9000
 python -m mnist_lightning.serve --token-file token
 python -m mnist_lightning.serve --reload            # make a running server load the current archive
+python -m mnist_lightning.serve --challenger new.mar --shadow 0.1
+python -m mnist_lightning.serve --challenger new.mar --canary 0.05
 
 On SIGHUP, which --reload sends, the server loads the current archive without dropping a request.
 """
@@ -16,10 +18,11 @@ import time
 from pathlib import Path
 
 from mnist_lightning.common import tokens
-from mnist_lightning.common.arguments import positive_int
+from mnist_lightning.common.arguments import positive_int, share
 from mnist_lightning.common.constants import ARCHIVE, LOOPBACK
 from mnist_lightning.common.signals import interrupt_once
 from mnist_lightning.serving import pid_file
+from mnist_lightning.serving.challenger import Challenger, Trial
 from mnist_lightning.serving.config import DEFAULT_PROFILE, PROFILES, probe_url
 from mnist_lightning.serving.health import is_ready
 from mnist_lightning.serving.model_store import STORE_HELP, choose_store
@@ -34,7 +37,10 @@ OLD_PROFILES = {"crowd": "throughput"}  # accepted for one release
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the verb and return its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if bool(options.challenger) != bool(options.shadow or options.canary):
+        parser.error("--challenger FILE needs --shadow SHARE or --canary SHARE, and these need --challenger FILE")
     try:
         if options.check:
             return _check(options)
@@ -67,9 +73,10 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         with pid_file.registered(port, probe_url(options.host, port), options.token_file):
             retries = 0  # the first start must succeed
+            trial = Trial(_challenger(options))
             while True:
                 try:
-                    lasted = _run(options, port, reload_requested)
+                    lasted = _run(options, port, reload_requested, trial)
                 except ServerError as error:
                     if not retries:
                         raise
@@ -85,25 +92,34 @@ def _serve(options: argparse.Namespace) -> int:
         return 0
 
 
-def _run(options: argparse.Namespace, port: int, reload_requested: threading.Event) -> bool:
+def _run(options: argparse.Namespace, port: int, reload_requested: threading.Event, trial: Trial) -> bool:
     """Run TorchServe until it ends by itself; whether it lasted long enough to be started again."""
-    settings = {"workers": options.workers, "profile": options.profile, "token_file": options.token_file}
-    with running(choose_store(options.store), port, options.host, **settings) as server:
+    settings = {name: getattr(options, name) for name in ("workers", "profile", "token_file", "reference")}
+    with running(choose_store(options.store), port, options.host, challenger=trial.challenger, **settings) as server:
         started = time.monotonic()
         report(f"ready: {server.url}/predictions/mnist", sys.stdout)
-        code = _supervise(server, options.store, reload_requested)
+        code = _supervise(server, options.store, reload_requested, trial)
     lasted = time.monotonic() - started >= MIN_UPTIME
     report(f"error: TorchServe exited with code {code}{'; it starts again' if lasted else ' soon after its start'}")
     return lasted
 
 
-def _supervise(server: Server, store: Path | None, reload_requested: threading.Event) -> int:
-    """Load the archive again whenever that is requested, until TorchServe ends; return its exit code."""
+def _supervise(server: Server, store: Path | None, reload_requested: threading.Event, trial: Trial) -> int:
+    """Load the archive again whenever that is requested, until TorchServe ends; return its exit code.
+
+    Reports when the canary ends.
+    """
     while (code := server.process.poll()) is None:
+        if reason := trial.find_end(server.folder):
+            report(f"warning: the canary has ended: {reason}")
         if reload_requested.wait(POLL_SECONDS):
             reload_requested.clear()
             reload_or_report(choose_store(store) / ARCHIVE, server.folder)
     return code
+
+
+def _challenger(options: argparse.Namespace) -> Challenger | None:
+    return Challenger(options.challenger, options.shadow, options.canary) if options.challenger else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,6 +154,29 @@ def _parser() -> argparse.ArgumentParser:
         default=tokens.default_file(),
         help="require this file's token, 'Authorization: Bearer TOKEN', and answer 401 without it "
         f"(default: the file that {tokens.TOKEN_FILE_VARIABLE} names, if any)",
+    )
+    parser.add_argument(
+        "--challenger", type=Path, metavar="FILE", help="archive whose model is tried beside the served one"
+    )
+    parser.add_argument(
+        "--shadow",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the batches that the challenger reads too, after they are answered, to be compared in metrics",
+    )
+    parser.add_argument(
+        "--canary",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the clients that get the challenger's answers, until it fails or is too slow",
+    )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="distributions that replace the archive's in measuring drift, as drift --record writes them",
     )
     parser.add_argument("--check", action="store_true", help="ask a running server for a prediction; exit with 0 or 1")
     parser.add_argument(

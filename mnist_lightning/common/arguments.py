@@ -21,12 +21,24 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """Parse a share, which is more than 0 and at most 1. Raises argparse.ArgumentTypeError."""
+    value = _float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share, more than 0 and at most 1, such as 0.05")
+    return value
+
+
 def seconds(text: str) -> float:
     """Parse a flag's duration, which is more than zero and at most a day. Raises argparse.ArgumentTypeError."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _float(text)
     if not 0 < value <= MAX_SECONDS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to {MAX_SECONDS:,}")
     return value
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

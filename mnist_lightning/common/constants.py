@@ -9,3 +9,9 @@ EXPORTED, WEIGHTS = "mnist.onnx", "mnist.pt"
 # Names in the exported model: its input and outputs, and two properties of its metadata.
 IMAGE_INPUT, PROBABILITIES_OUTPUT, IS_DIGIT_OUTPUT = "image", "probabilities", "is_digit"
 THRESHOLD_PROPERTY, WEIGHTS_PROPERTY = "threshold", "weights"
+# In the archive: what the answers to validation images look like. In a server's folder: what replaces it; the folder of
+# the challenger, with its shares; and the file that ends its canary.
+REFERENCE, RECORDED_REFERENCE = "reference.json", "recorded-reference.json"
+CHALLENGER, SHARES, CANARY_ENDED = "challenger", "shares.json", "canary-ended"
+# Metrics of drift: pictures by feature and bin, and the same of the reference.
+FEATURES_METRIC, REFERENCE_METRIC = "mnist_features_total", "mnist_features_reference"

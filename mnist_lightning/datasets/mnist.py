@@ -76,6 +76,11 @@ def fetch(folder: Path) -> None:
         raise MnistUnavailableError(_instructions(folder, missing, failures))
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether the folder holds the four files."""
+    return not _missing(folder)
+
+
 def digest() -> str:
     """One SHA-256 for the four files together, recorded with every run."""
     return hashlib.sha256("".join(FILES.values()).encode()).hexdigest()

@@ -115,7 +115,7 @@ def presented_digits(folder: Path, names: Sequence[str], n_digits: int) -> list[
     """
     images, labels = _test_digits(folder, n_digits)
     return [
-        Sample(f"{name}-{index}", name, label, _present(image, PRESENTATIONS[name]))
+        Sample(f"{name}-{index}", name, label, present(image, PRESENTATIONS[name]))
         for index, (image, label) in enumerate(zip(images, labels, strict=True))
         for name in names
     ]
@@ -126,7 +126,7 @@ def write_example(folder: Path, target: Path) -> Path:
     (image,), (label,) = _test_digits(folder, 1)
     target.mkdir(parents=True, exist_ok=True)
     path = target / f"example-{label}.png"
-    write_atomic(path, _present(image, Presentation(280, "L", "white", "black", "PNG")))
+    write_atomic(path, present(image, Presentation(280, "L", "white", "black", "PNG")))
     return path
 
 
@@ -136,7 +136,8 @@ def _test_digits(folder: Path, n_digits: int) -> tuple[list[Image.Image], list[i
     return [Image.fromarray(image) for image in images[:n_digits, 0].numpy()], labels[:n_digits].tolist()
 
 
-def _present(digit: Image.Image, presentation: Presentation) -> bytes:
+def present(digit: Image.Image, presentation: Presentation) -> bytes:
+    """The file of a digit, white on black, as it is presented."""
     ink = digit.resize((presentation.side, presentation.side), Image.Resampling.BICUBIC)
     colored = ImageOps.colorize(ink, presentation.paper, presentation.ink)
     return _encode(colored.convert(presentation.mode), presentation.file_format)

@@ -1,16 +1,30 @@
 """Load the model that is served. In a module of its own, because a handler's file may define only one class."""
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from mnist_lightning.common.constants import EXPORTED, THRESHOLD_PROPERTY, WEIGHTS, WEIGHTS_PROPERTY
+from mnist_lightning.common.constants import (
+    EXPORTED,
+    RECORDED_REFERENCE,
+    REFERENCE,
+    THRESHOLD_PROPERTY,
+    WEIGHTS,
+    WEIGHTS_PROPERTY,
+)
 from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.engine import load_session
-from mnist_lightning.inference.prediction import predict
+from mnist_lightning.common.reference import BadReferenceError, Counts, parse
+from mnist_lightning.inference import prediction
+from mnist_lightning.inference.prediction import Reading, predict
+from mnist_lightning.inference.second_look import Scores
+from mnist_lightning.preprocessing.normalize import NormalizedImage
 from mnist_lightning.preprocessing.segment import PICTURE_SIDE, find_ink
+from mnist_lightning.preprocessing.strokes import Floats
 
 MAX_BATCH = 32  # model-config.yaml's batchSize; larger batches would need more memory, which stays allocated
 
@@ -23,6 +37,15 @@ class Model:
     threshold: float
     weights: bytes
     digest: str  # of the weights
+    reference: Counts = field(default_factory=dict)  # what its answers to validation images look like
+
+    def predict(self, images: Floats) -> Scores:
+        """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities of the digits, (B,) of showing a digit."""
+        return predict(self.session, images, MAX_BATCH)
+
+    def read(self, requests: Sequence[Sequence[NormalizedImage]]) -> list[list[Reading]]:
+        """Answer the pictures of several requests."""
+        return prediction.read(requests, self.predict, self.threshold)
 
 
 def load_model(content: bytes, folder: Path) -> Model:
@@ -40,4 +63,16 @@ def make_model(content: bytes, weights: bytes) -> Model:
     for size in (1, MAX_BATCH):  # the first call allocates memory
         predict(session, np.zeros((size, 28, 28), dtype=np.float32), MAX_BATCH)
     find_ink([np.zeros((PICTURE_SIDE, PICTURE_SIDE, 3), dtype=np.uint8)])
-    return Model(session, float(properties[THRESHOLD_PROPERTY]), weights, digest)
+    return Model(session, float(properties[THRESHOLD_PROPERTY]), weights, digest, _load_reference(folder))
+
+
+def _load_reference(folder: Path) -> Counts:
+    """The reference distributions that replace the archive's, or else those; none if there are none."""
+    path = next((folder / name for name in (RECORDED_REFERENCE, REFERENCE) if (folder / name).is_file()), None)
+    if path is None:
+        return {}
+    try:
+        return parse(path.read_bytes(), path.name)
+    except (BadReferenceError, OSError) as error:  # predictions do not need it
+        logging.getLogger(__name__).error("drift is not measured: %s", error)
+        return {}

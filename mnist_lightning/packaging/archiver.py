@@ -11,11 +11,13 @@ import zipfile
 from itertools import takewhile
 from pathlib import Path
 
-from mnist_lightning.common.constants import ARCHIVE, EXPORTED, MODEL_NAME, MODEL_VERSION, WEIGHTS
+from mnist_lightning.common.constants import ARCHIVE, EXPORTED, MODEL_NAME, MODEL_VERSION, REFERENCE, WEIGHTS
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.common.paths import PACKAGE, resource
 from mnist_lightning.models.digitnet import DigitNet, load, save
 from mnist_lightning.packaging.export import ExportError, to_onnx
+from mnist_lightning.packaging.reference import measure_reference
+from mnist_lightning.preprocessing.normalize import NormalizedImage
 
 ARCHIVED_PACKAGES = ("common", "preprocessing", "models", "inference")
 
@@ -24,9 +26,9 @@ class PackagingError(RuntimeError):
     """The archive cannot be built; an existing one is unchanged."""
 
 
-def build(network: DigitNet, folder: Path) -> Path:
+def build(network: DigitNet, folder: Path, validation: list[NormalizedImage] | None = None) -> Path:
     """Build the archive of a network in an empty folder; the path of the .mar. The network has calibrated logits and an
-    out-of-distribution head.
+    out-of-distribution head. With `validation` images, the archive contains the reference distributions for drift.
 
     Its content stays in ``folder / "parts"``. Raises PackagingError.
     """
@@ -39,6 +41,8 @@ def build(network: DigitNet, folder: Path) -> Path:
         (parts / EXPORTED).write_bytes(to_onnx(load(weights), weights))
     except ExportError as error:
         raise PackagingError(str(error)) from error
+    if validation is not None:
+        (parts / "code" / REFERENCE).write_bytes(measure_reference(parts, validation))
     shutil.copy(PACKAGE / "__init__.py", code)
     for name in ARCHIVED_PACKAGES:
         shutil.copytree(PACKAGE / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,9 +14,13 @@ from mnist_lightning.common.constants import DESCRIPTION
 from mnist_lightning.common.files import copy_atomic, remove_stale, replace_all
 from mnist_lightning.models.digitnet import DigitNet, from_checkpoint
 from mnist_lightning.packaging.archiver import PackagingError, build
+from mnist_lightning.packaging.reference import present_validation_set
+from mnist_lightning.preprocessing.normalize import NormalizedImage
 from mnist_lightning.tracking import comparisons, provenance, runs, selection
 from mnist_lightning.tracking.comparisons import Candidate
+from mnist_lightning.tracking.runs import TrackingError
 from mnist_lightning.training.config import Recipe
+from mnist_lightning.training.recipe_yaml import RecipeError
 
 SCRATCH = ".packaging-"  # prefix of the folders in which archives are built, in the same file system
 SUMMARY = ("optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy")  # fields of every candidate
@@ -74,12 +79,17 @@ def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
     remove_stale(store, SCRATCH)
     with tempfile.TemporaryDirectory(dir=store, prefix=SCRATCH) as scratch:
         folder = Path(scratch)
-        archive = build(_load_network(chosen, folder), folder)
+        validation = _load_validation_set(run_id)
+        archive = build(_load_network(chosen, folder), folder, validation)
         description = folder / DESCRIPTION
         description.write_text(json.dumps(describe(chosen, comparisons.newest(candidates)), indent=2) + "\n")
         if parts is not None:
             shutil.copytree(folder / "parts", parts, copy_function=copy_atomic, dirs_exist_ok=True)
         replace_all({archive: store / archive.name, description: store / DESCRIPTION})
+    if validation is None:
+        print(
+            "warning: MNIST is missing, so the archive has no reference and its server finds no drift", file=sys.stderr
+        )
     return store / archive.name
 
 
@@ -92,6 +102,15 @@ def describe(chosen: Candidate, candidates: Sequence[Candidate]) -> dict[str, ob
         "versions": provenance.versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _load_validation_set(run_id: str) -> list[NormalizedImage] | None:
+    """MNIST's validation images where the run had them; None if they are not there."""
+    try:
+        data = Recipe.from_yaml(runs.load_text(run_id, runs.RECIPE)).data_dir
+    except (TrackingError, RecipeError):  # a run of an older release
+        data = Recipe.data_dir
+    return present_validation_set(data)
 
 
 def _load_network(chosen: Candidate, folder: Path) -> DigitNet:

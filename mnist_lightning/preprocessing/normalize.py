@@ -55,11 +55,12 @@ class NormalizedImage(NamedTuple):
     rotation: int = 0  # degrees, clockwise, by which the digit is turned in the picture that was sent
     box: Box = (0, 0, 0, 0)  # of the strokes, in pixels of the picture
     number: Number | None = None  # what several digits say
+    side: float = 0  # longest side of the picture, in pixels
 
     def scaled(self, factor: float) -> "NormalizedImage":
         """The image with positions in pixels of a picture that is `factor` times as large."""
         number = self.number and self.number.scaled(factor)
-        return self._replace(box=scale_box(self.box, factor), number=number)
+        return self._replace(box=scale_box(self.box, factor), number=number, side=self.side * factor)
 
 
 def from_bytes(content: bytes) -> Floats:
@@ -85,6 +86,10 @@ def normalize(array: Bytes) -> Floats:
 
 def normalize_with_count(array: Bytes) -> NormalizedImage:
     """As `normalize`, and read the number if there are several digits. Raises NoDigitError, TooManyDigitsError."""
+    return _normalize(array)._replace(side=max(array.shape[:2]))
+
+
+def _normalize(array: Bytes) -> NormalizedImage:
     array = merge_equal_channels(flatten_alpha(array))
     if is_in_mnist_form(array):
         return NormalizedImage(array.astype(np.float32) / np.float32(255), 1)
@@ -219,7 +224,8 @@ def turn(image: NormalizedImage, rotation: int) -> NormalizedImage:
     matrix[:, 2] += (side - width) / 2, (side - height) / 2
     upright = trim(np.asarray(cv2.warpAffine(image.strokes, matrix, (side, side)), dtype=np.uint8))
     strokes = resize(upright, BOX * SUPERSAMPLING / max(upright.shape), cv2.INTER_LINEAR)
-    return NormalizedImage(center(adjust_stroke_width(strokes)), image.digits, strokes, rotation)
+    upright_image = center(adjust_stroke_width(strokes))
+    return NormalizedImage(upright_image, image.digits, strokes, rotation, side=image.side)
 
 
 def _stretch_contrast(array: Bytes) -> Floats:

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -31,10 +32,14 @@ def probe_url(host: str, port: int) -> str:
     return f"http://{LOOPBACK if host == ANY_HOST else host}:{port}"
 
 
-def build_model_store(archive: Path, folder: Path, workers: int | None, profile: str) -> Path:
+def build_model_store(
+    archive: Path, folder: Path, workers: int | None, profile: str, extra: Mapping[str, bytes] | None = None
+) -> Path:
     """Create a model store in `folder` with a copy of the archive, its model-config.yaml adapted; return its path.
 
     The archive's numbers of workers and batches take precedence over TorchServe's settings, so they are set there.
+    `extra` files, by name, are added to the copy.
+
     Raises one of ARCHIVE_ERRORS if the archive is damaged.
     """
     store = folder / "model_store"
@@ -47,6 +52,8 @@ def build_model_store(archive: Path, folder: Path, workers: int | None, profile:
                 overrides = {"minWorkers": count, "maxWorkers": count, **BATCHING, **PROFILES[profile]}
                 content = yaml.safe_dump({**_mapping(content), **overrides}).encode()
             copy.writestr(item, content)
+        for name, content in (extra or {}).items():
+            copy.writestr(name, content)
     return store
 
 

@@ -11,16 +11,16 @@ from typing import TextIO
 
 import requests
 
-from mnist_lightning.common.constants import EXPORTED, LOOPBACK, WEIGHTS
+from mnist_lightning.common.constants import EXPORTED, LOOPBACK, REFERENCE, WEIGHTS
 from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.config import ARCHIVE_ERRORS, MODEL_CONFIG, OFFSETS
 from mnist_lightning.serving.health import is_ready, local_session
 
-# Differ between archives of the same code: the model and its weights, the build's date, and the configuration that
-# `serve` adapts.
-REPLACEABLE = frozenset({EXPORTED, WEIGHTS, "MAR-INF/MANIFEST.json", MODEL_CONFIG})
+# Differ between archives of the same code: the model, its weights and its reference, the build's date, and the
+# configuration that `serve` adapts.
+REPLACEABLE = frozenset({EXPORTED, WEIGHTS, REFERENCE, "MAR-INF/MANIFEST.json", MODEL_CONFIG})
 RELOAD_TIMEOUT = 30.0  # seconds
 
 
@@ -34,9 +34,9 @@ def model_dir(server_folder: Path) -> Path:
 
 
 def replace_weights(archive: Path, target: Path) -> None:
-    """Replace the model in TorchServe's folder `target` by that of `archive`, and its weights before it.
+    """Replace the model in TorchServe's folder `target` by that of `archive`, and before it what belongs to it.
 
-    The workers watch the model, and load it with the weights.
+    The workers watch the model, and load it with its weights and its reference.
 
     Raises ReloadError if the archive is missing or damaged, or if its code differs from the code that the server runs.
     """
@@ -46,11 +46,16 @@ def replace_weights(archive: Path, target: Path) -> None:
                 if not name.endswith("/") and _content(target / name) != new.read(name):
                     raise ReloadError(f"{archive} has a different {name} than the server runs; restart the server")
             weights, model = new.read(WEIGHTS), new.read(EXPORTED)
+            reference = new.read(REFERENCE) if REFERENCE in new.namelist() else None
     except ReloadError:
         raise
     except (OSError, *ARCHIVE_ERRORS) as error:
         raise ReloadError(f"{archive} is missing or damaged: {error}") from error
     write_atomic(target / WEIGHTS, weights)
+    if reference is None:
+        (target / REFERENCE).unlink(missing_ok=True)
+    else:
+        write_atomic(target / REFERENCE, reference)
     write_atomic(target / EXPORTED, model)
 
 

@@ -17,8 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mnist_lightning.common import tokens
-from mnist_lightning.common.constants import ARCHIVE, LOOPBACK
+from mnist_lightning.common.constants import ARCHIVE, LOOPBACK, RECORDED_REFERENCE
 from mnist_lightning.common.paths import resource
+from mnist_lightning.common.reference import BadReferenceError, parse
+from mnist_lightning.serving.challenger import Challenger, ChallengerError
 from mnist_lightning.serving.config import (
     ARCHIVE_ERRORS,
     DEFAULT_PROFILE,
@@ -67,6 +69,8 @@ def running(
     workers: int | None = None,
     profile: str = DEFAULT_PROFILE,
     token_file: Path | None = None,
+    challenger: Challenger | None = None,
+    reference: Path | None = None,
     **settings: object,
 ) -> Iterator[Server]:
     """Serve the archive of `store` with TorchServe while the block runs, from the first successful prediction.
@@ -78,22 +82,25 @@ def running(
         workers: processes that predict; by default as many as the machine has room for.
         profile: a key of `PROFILES`.
         token_file: file with the token that inference and gRPC require; none by default.
+        challenger: a model that is tried beside the archive's.
+        reference: file of distributions that replace the archive's, as `drift --record` writes it.
         settings: values that replace those of config.properties.
 
     Raises ServerError if a port is in use, the host is no IPv4 address of this machine, the archive is missing or
-    damaged, there is no Java, the path of the runtime folder is too long, or the server does not become ready;
-    TokenError if the file holds no token.
+    damaged, the challenger or the reference cannot be served, there is no Java, the path of the runtime folder is too
+    long, or the server does not become ready; TokenError if the file holds no token.
     """
     archive = store / ARCHIVE
     if not archive.is_file():
         raise ServerError(f"{archive} does not exist; create it with: python -m mnist_lightning.package")
     token = tokens.read_token(token_file) if token_file else None
+    extra = _extra_files(archive, challenger, reference)
     check_ports_are_free(port, host)
     with contextlib.ExitStack() as stack:
         folder = _enter_server_dir(stack)
         _check_socket_path(folder)
         with _file_errors(archive):
-            own_store = build_model_store(archive, folder, workers, profile)
+            own_store = build_model_store(archive, folder, workers, profile, extra)
             config = write_config(folder, own_store, port, host, **OPEN_INFERENCE, **settings)
         process = subprocess.Popen(
             _command(folder, config, token_file),
@@ -208,6 +215,22 @@ def _file_errors(archive: Path) -> Iterator[None]:
         raise ServerError(message) from error
     except OSError as error:
         raise ServerError(f"the server's files cannot be written: {error}") from error
+
+
+def _extra_files(archive: Path, challenger: Challenger | None, reference: Path | None) -> dict[str, bytes]:
+    """What the server's copy of the archive contains besides, by name. Raises ServerError."""
+    try:
+        with _file_errors(archive):
+            extra = challenger.members(archive) if challenger else {}
+        if reference is not None:
+            content = reference.read_bytes()
+            parse(content, str(reference))
+            extra[RECORDED_REFERENCE] = content
+    except (ChallengerError, BadReferenceError) as error:
+        raise ServerError(str(error)) from error
+    except OSError as error:
+        raise ServerError(f"{reference} cannot be read: {error.strerror}; see --reference") from error
+    return extra
 
 
 def _enter_server_dir(stack: contextlib.ExitStack) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,17 +11,19 @@ import pytest
 import torch
 
 from mnist_lightning import package
-from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION, EXPORTED
+from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION, EXPORTED, REFERENCE
+from mnist_lightning.common.reference import parse
+from mnist_lightning.inference.features import FEATURES
 from mnist_lightning.models import digitnet
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import LEGACY_KEYS, DigitNet, checkpoint_of
-from mnist_lightning.packaging import archiver, promotion
+from mnist_lightning.packaging import archiver, promotion, reference
 from mnist_lightning.packaging.archiver import PackagingError
 from mnist_lightning.tracking import comparisons, registry, runs, selection
 from tests.disks import file_size_limit
 from tests.make_weights import WEIGHTS_FILE
 from tests.mlflow_stores import log_training
-from tests.support import PROJECT
+from tests.support import PROJECT, committed_export
 
 SUMMARY = {"optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy"}
 
@@ -61,6 +64,28 @@ def test_a_run_is_archived_with_calibrated_logits_and_described(mlflow_store: Pa
     assert {path.name for path in Path("build").iterdir()} == {
         *("mnist.onnx", "mnist.pt", "digit_handler.py", "model-config.yaml", "code")
     }
+
+
+def test_the_archive_has_the_reference_where_the_run_had_mnist(
+    mlflow_store: Path, network: DigitNet, mnist_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with runs.run("comparison") as parent:
+        run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
+    with patch.object(archiver, "to_onnx", committed_export), patch.object(reference, "PICTURES", 50):
+        without = promotion.archive_run(run_id, Path("without"))
+        assert "MNIST is missing, so the archive has no reference" in capsys.readouterr().err
+        Path("data/MNIST").mkdir(parents=True)
+        Path("data/MNIST/raw").symlink_to(mnist_folder)
+        path = promotion.archive_run(run_id, Path("store"))
+    assert capsys.readouterr().err == ""
+    with zipfile.ZipFile(without) as archive:
+        assert REFERENCE not in archive.namelist()
+    with zipfile.ZipFile(path) as archive:
+        counts = parse(archive.read(REFERENCE), REFERENCE)
+    assert {name: sum(bins.values()) for name, bins in counts.items()} == dict.fromkeys(
+        set(FEATURES) - {"picture_size"}, 50
+    )
+    assert {len(bins) for bins in counts.values()} == {len(FEATURES[name].bounds) for name in counts}
 
 
 def test_a_checkpoint_without_an_architecture_and_with_former_names_is_archived(mlflow_store: Path) -> None:
@@ -104,7 +129,7 @@ def test_a_failure_leaves_the_former_archive_and_description(
         assert Path("store", name).read_text() == f"former {name}"
 
 
-def build_fast(_: DigitNet, folder: Path) -> Path:
+def build_fast(_: DigitNet, folder: Path, *__: object) -> Path:
     """An archive without content."""
     (folder / "parts").mkdir()
     (folder / ARCHIVE).write_text("new")
