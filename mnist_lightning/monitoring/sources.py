@@ -3,7 +3,7 @@
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,8 +38,10 @@ class Window:
         return round(max((sum(bins.values()) for bins in self.traffic.values()), default=0))
 
 
-def watch_metrics(url: str, seconds: float) -> Window:
+def watch_metrics(url: str, seconds: float, pause: Callable[[float], object] = time.sleep) -> Window:
     """The traffic of the next `seconds`, by a server's metrics port; if they are 0, of all since its start.
+
+    `pause` waits for so many seconds.
 
     Raises SourceError.
     """
@@ -47,7 +49,7 @@ def watch_metrics(url: str, seconds: float) -> Window:
     if not seconds:
         return replace(later, period="the time since the server's start")
     earlier = later
-    time.sleep(seconds)
+    pause(seconds)
     later = _scrape(url)
     traffic = {name: _increase(earlier.traffic.get(name, {}), bins) for name, bins in later.traffic.items()}
     return Window(f"the last {seconds:g} seconds", traffic, later.reference)

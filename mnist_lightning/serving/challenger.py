@@ -45,12 +45,11 @@ class Challenger:
             _check_model(model, weights)
         except Exception as error:  # a damaged model raises errors of many types
             raise ChallengerError(f"the challenger {self.archive} cannot be served: {error}") from error
-        with zipfile.ZipFile(champion) as archive:
-            if SUPPORT not in archive.namelist():
-                raise ChallengerError(
-                    f"the code in {champion} is too old for a challenger; archive the champion again with: "
-                    "python -m mnist_lightning.package"
-                )
+        if SUPPORT not in _names(champion):
+            raise ChallengerError(
+                f"the code in {champion} is damaged, or too old for a challenger; create it again with: "
+                "python -m mnist_lightning.package"
+            )
         shares = json.dumps({"shadow": self.shadow, "canary": self.canary}).encode()
         files = {EXPORTED: model, WEIGHTS: weights, SHARES: shares}
         return {f"{CHALLENGER}/{name}": content for name, content in files.items()}
@@ -79,6 +78,15 @@ class Trial:
             return None
         self.challenger = replace(self.challenger, canary=0.0)
         return path.read_text()
+
+
+def _names(archive: Path) -> list[str]:
+    """The names of an archive's files; none if it is damaged."""
+    try:
+        with zipfile.ZipFile(archive) as file:
+            return file.namelist()
+    except (OSError, *ARCHIVE_ERRORS):
+        return []
 
 
 def _check_model(content: bytes, weights: bytes) -> None:

@@ -5,7 +5,6 @@ import logging
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,45 +13,20 @@ import numpy as np
 import pytest
 import requests
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from mnist_lightning.datasets import sketches
-from mnist_lightning.inference.metrics import FLUSH_SECONDS, MetricsBuffer
-from mnist_lightning.serving.config import OFFSETS
+from mnist_lightning.inference.metrics import MetricsBuffer
 from mnist_lightning.serving.resources import default_workers
 from mnist_lightning.serving.torchserve import Server
 from tests.pictures import bars, encode_png
+from tests.server.metrics_port import Samples, scrape, wait_for_flush
 from tests.support import PROJECT, SEVEN
 
 DIGIT = SEVEN.read_bytes()
 NUMBER = encode_png(bars(1, 5))  # 11111
 RAW = {"Content-Type": "application/octet-stream"}
 ALERTS, DASHBOARD = PROJECT / "config/alerts.yaml", PROJECT / "config/grafana-dashboard.json"
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def wait_for_flush() -> None:
-    """Wait until every worker has written its counts, and TorchServe has read them."""
-    time.sleep(FLUSH_SECONDS + 1)
-
-
-def scrape(server: Server) -> Samples:
-    """Return every sample by its name and labels, without the machine's name."""
-    base, _, port = server.url.rpartition(":")
-    text = requests.get(f"{base}:{int(port) + OFFSETS['metrics']}/metrics", timeout=10).text
-
-    def original(name: str) -> str:
-        return name if f"\n{name}{{" in text else name.removesuffix("_total")  # the parser adds it to every counter
-
-    return {
-        (
-            original(sample.name),
-            frozenset((k, v) for k, v in sample.labels.items() if k.lower() != "hostname"),
-        ): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def ask(server: Server, body: bytes = DIGIT, path: str = "predictions/mnist") -> int:
@@ -76,13 +50,13 @@ def increase(server: Server, scribble: tuple[bytes, str]) -> Samples:
     """The increase of every sample by five pictures (one of no digit, one of five), three errors and a /ping."""
     assert ask(server) == 200
     wait_for_flush()  # of all earlier requests
-    before = scrape(server)
+    before = scrape(server.url)
     assert [ask(server, body) for body in (DIGIT, DIGIT, DIGIT, scribble[0], NUMBER)] == [200] * 5
     assert [ask(server, b"no picture") for _ in range(2)] == [400] * 2
     assert ask(server, path="predictions/nobody") == 404
     assert requests.get(f"{server.url}/ping", timeout=10).ok
     wait_for_flush()
-    return {key: value - before.get(key, 0) for key, value in scrape(server).items()}
+    return {key: value - before.get(key, 0) for key, value in scrape(server.url).items()}
 
 
 def test_predictions_and_errors_are_counted(increase: Samples, scribble: tuple[bytes, str]) -> None:
@@ -113,7 +87,7 @@ def test_the_histogram_adds_up(increase: Samples) -> None:
 def test_the_served_model_has_a_name(server: Server) -> None:
     models = {
         (dict(labels)["weights"], dict(labels)["worker"])
-        for (name, labels), value in scrape(server).items()
+        for (name, labels), value in scrape(server.url).items()
         if name == "mnist_model" and value
     }
     (weights,) = {weights for weights, _ in models}
@@ -124,7 +98,7 @@ def test_the_served_model_has_a_name(server: Server) -> None:
 def test_clients_cannot_create_labels(server: Server) -> None:
     def labels() -> set[tuple[str, frozenset[tuple[str, str]]]]:
         wait_for_flush()
-        return {key for key in scrape(server) if key[0].startswith("mnist_")}
+        return {key for key in scrape(server.url) if key[0].startswith("mnist_")}
 
     def send(text: str) -> None:
         ask(server, path=f"predictions/{text}")

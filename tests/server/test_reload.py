@@ -3,32 +3,19 @@
 import shutil
 import signal
 import threading
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
-import torch
 
-from mnist_lightning.models.archive import load_network
-from mnist_lightning.models.digitnet import save
-from mnist_lightning.packaging.export import to_onnx
 from mnist_lightning.serving.reload import ReloadError, request_reload
+from tests.server.archives import always, write_archive
 from tests.server.serve_process import ServeProcess, serve, wait_until
 from tests.support import SEVEN, verb
 
 RAW = {"Content-Type": "application/octet-stream"}
-
-
-def write_archive(original: Path, archive: Path, **replaced: bytes) -> None:
-    """Write a copy of the original archive with other files in it, in one step."""
-    temporary = archive.with_suffix(".new")
-    with zipfile.ZipFile(original) as old, zipfile.ZipFile(temporary, "w") as new:
-        for name in old.namelist():
-            new.writestr(name, replaced.get(name.replace(".", "_"), old.read(name)))
-    temporary.replace(archive)
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +24,9 @@ def original(small_store: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def always_three(original: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def always_three(original: Path) -> dict[str, bytes]:
     """The archive's weights and model, changed so that every prediction is a three."""
-    network, path = load_network(original), tmp_path_factory.mktemp("three") / "mnist.pt"
-    with torch.no_grad():
-        network.head.bias[3] += 1000
-    save(network, path)
-    return {"mnist_pt": path.read_bytes(), "mnist_onnx": to_onnx(network, path.read_bytes())}
+    return always(original, 3)
 
 
 @pytest.fixture(scope="module")

@@ -55,26 +55,21 @@ def test_all_counts_since_the_start(served: tuple[str, list[str]]) -> None:
     assert (window.period, window.pictures) == ("the time since the server's start", 6)
 
 
-@pytest.fixture
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mnist_lightning.monitoring.sources.time.sleep", lambda _: None)
-
-
-@pytest.mark.usefixtures("no_pause")
 def test_a_window_is_the_difference_of_two_readings(served: tuple[str, list[str]]) -> None:
     url, bodies = served
     later = METRICS.replace('bin="7",Hostname="vm",} 5.0', 'bin="7",Hostname="vm",} 25.0')
     bodies.extend([METRICS, later + 'mnist_features_total{feature="digit",bin="9",Hostname="vm",} 2.0\n'])
-    window = watch_metrics(url, 60)
+    pauses = list[float]()
+    window = watch_metrics(url, 60, pauses.append)
+    assert pauses == [60]
     assert window.traffic == {"digit": {"7": 20, "8": 0, "9": 2}, "rotation": {"-45": 0}}
     assert (window.period, window.pictures) == ("the last 60 seconds", 22)
 
 
-@pytest.mark.usefixtures("no_pause")
 def test_a_server_that_was_started_again_counts_from_zero(served: tuple[str, list[str]]) -> None:
     url, bodies = served
     bodies.extend([METRICS, METRICS.replace("} 5.0", "} 3.0")])
-    assert watch_metrics(url, 60).traffic["digit"] == {"7": 3, "8": 1}
+    assert watch_metrics(url, 60, lambda _: None).traffic["digit"] == {"7": 3, "8": 1}
 
 
 def test_prometheus_is_asked_for_the_last_hour_and_day(served: tuple[str, list[str]]) -> None:

@@ -58,7 +58,9 @@ def test_a_file_that_is_missing_or_no_archive_is_named(champion: Path, tmp_path:
 
 def test_a_champion_whose_code_is_too_old_is_an_error(champion: Path, tmp_path: Path) -> None:
     old = write(tmp_path / "old.mar", champion, rollout_py=None)
-    with pytest.raises(ChallengerError, match=r"the code in .*old\.mar is too old for a challenger; archive"):
+    with pytest.raises(
+        ChallengerError, match=r"the code in .*old\.mar is damaged, or too old for a challenger; create"
+    ):
         Challenger(champion, shadow=0.1).members(old)
 
 
