@@ -73,7 +73,10 @@ def _scrape(url: str) -> Window:
     traffic = _as_counts(sample for name, sample in samples if name == FEATURES_METRIC)
     reference = _as_counts(sample for name, sample in samples if name == REFERENCE_METRIC)
     if not traffic:
-        raise SourceError(f"{url} has no {FEATURES_METRIC}: it is no metrics port, or the server's archive is too old")
+        raise SourceError(
+            f"{url} has no {FEATURES_METRIC}: it is no metrics port, the server has only just started, "
+            "or its archive is too old"
+        )
     return Window("", traffic, {name: {b: round(n) for b, n in bins.items()} for name, bins in reference.items()})
 
 

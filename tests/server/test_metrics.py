@@ -17,6 +17,7 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from mnist_lightning.datasets import sketches
 from mnist_lightning.inference.metrics import MetricsBuffer
+from mnist_lightning.monitoring.psi import psi
 from mnist_lightning.serving.resources import default_workers
 from mnist_lightning.serving.torchserve import Server
 from tests.pictures import bars, encode_png
@@ -26,6 +27,7 @@ from tests.support import PROJECT, SEVEN
 DIGIT = SEVEN.read_bytes()
 NUMBER = encode_png(bars(1, 5))  # 11111
 RAW = {"Content-Type": "application/octet-stream"}
+KEYWORDS = {"and", "or", "bool", "group_left"}
 ALERTS, DASHBOARD = PROJECT / "config/alerts.yaml", PROJECT / "config/grafana-dashboard.json"
 
 
@@ -136,9 +138,24 @@ def test_a_thousand_batches_are_written_in_a_few_lines(caplog: pytest.LogCapture
     assert totals == dict.fromkeys(names, 1000)
 
 
+def declared() -> dict[str, set[str]]:
+    """The label names of every metric that the workers may write."""
+    kinds = yaml.safe_load((PROJECT / "config/metrics.yaml").read_text())["model_metrics"].values()
+    return {metric["name"]: set(metric["dimensions"]) for kind in kinds for metric in kind}
+
+
+def rules() -> list[dict[str, object]]:
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+def recorded() -> set[str]:
+    """The metrics that recording rules make."""
+    return {str(rule["record"]) for rule in rules() if "record" in rule}
+
+
 def expressions(path: Path) -> Iterator[str]:
     if path == ALERTS:
-        yield from (rule["expr"] for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"])
+        yield from (str(rule["expr"]) for rule in rules())
     else:
         for panel in json.loads(path.read_text())["panels"]:
             yield from (target["expr"] for target in panel["targets"])
@@ -146,8 +163,11 @@ def expressions(path: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def exposed(increase: Samples) -> dict[str, set[str]]:
-    """The label names of every exposed metric."""
-    labels: dict[str, set[str]] = {}
+    """The label names of every metric that is exposed, by a server with a challenger too, or recorded by a rule."""
+    labels = {name: {"feature", "bin"} for name in recorded()}
+    for name, own in declared().items():  # tests/server/test_rollout.py finds these exposed
+        if name.startswith(("mnist_challenger", "mnist_canary", "mnist_features")):
+            labels[name] = own
     for name, values in increase:
         labels.setdefault(name, set()).update(key for key, _ in values)
     return labels
@@ -156,10 +176,10 @@ def exposed(increase: Samples) -> dict[str, set[str]]:
 @pytest.mark.parametrize("path", [ALERTS, DASHBOARD], ids=lambda path: path.name)
 def test_queried_metrics_and_labels_exist(path: Path, exposed: dict[str, set[str]]) -> None:
     for expression in expressions(path):
-        grouped = re.findall(r"\bby \(([^)]*)\)", expression)
+        grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", expression)
         matched = re.findall(r"(\w+)(?:=~|!~|!=|=)\"", expression)
-        bare = re.sub(r"\bby \([^)]*\)|\{[^}]*\}|\[[^]]*\]", " ", expression)
-        names = set(re.findall(r"\b[a-zA-Z_]\w*\b(?!\s*\()", bare)) - {"by"}
+        bare = re.sub(r"\b(?:by|on) \([^)]*\)|\{[^}]*\}|\[[^]]*\]", " ", expression)
+        names = set(re.findall(r"(?<![\w:.])[a-zA-Z_][\w:]*(?![\w:]|\s*\()", bare)) - KEYWORDS
         assert names, expression
         assert names <= set(exposed), expression
         labels = {*matched, *(label.strip() for group in grouped for label in group.split(","))}
@@ -167,13 +187,62 @@ def test_queried_metrics_and_labels_exist(path: Path, exposed: dict[str, set[str
 
 
 def test_the_alerts_are_valid_rules() -> None:
+    done = run_promtool("check", "rules", str(ALERTS))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(rules())} rules found" in done.stdout
+
+
+def run_promtool(*arguments: str, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("no promtool on PATH; it comes with Prometheus (Debian: apt-get install prometheus)")
-    done = subprocess.run([promtool, "check", "rules", ALERTS], capture_output=True, text=True, check=False)
+    return subprocess.run([promtool, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_prometheus_computes_the_index_of_the_verb(tmp_path: Path) -> None:
+    """Two hours of pictures: the digits stay as they are, the strokes become thicker, few have a rotation."""
+    reference = {"digit": {"1": 500, "7": 500}, "stroke_width": {"0.0": 500, "2.0": 1400, "4.5": 100}}
+    per_minute = {"digit": {"1": 5, "7": 5}, "stroke_width": {"0.0": 0, "2.0": 5, "4.5": 5}, "rotation": {"0": 1}}
+
+    def series(metric: str, counts: dict[str, dict[str, int]], text: str) -> list[dict[str, str]]:
+        return [
+            {"series": f'{metric}{{feature="{name}", bin="{each}"}}', "values": text.format(count)}
+            for name, bins in counts.items()
+            for each, count in bins.items()
+        ]
+
+    expected = psi({name: 60 * count for name, count in per_minute["stroke_width"].items()}, reference["stroke_width"])
+    case = {
+        "interval": "1m",
+        "input_series": [
+            *series("mnist_features_total", per_minute, "0+{}x120"),
+            *series("mnist_features_reference", reference | {"rotation": {"0": 2000}}, "{}+0x120"),
+            {"series": 'mnist_model{weights="a", worker="9000"}', "values": "1+0x120"},
+        ],
+        "promql_expr_test": [
+            check("count(mnist:feature_psi:1h)", 2),  # not of the rotation, with its 60 pictures
+            check('mnist:feature_psi:1h{feature="digit"} < bool 0.001', 1, '{feature="digit"}'),
+            check(
+                f'abs(mnist:feature_psi:1h{{feature="stroke_width"}} - {expected}) < bool 0.01',
+                1,
+                '{feature="stroke_width"}',
+            ),
+            check(
+                'count by (feature) (ALERTS{alertname="MnistDrift", alertstate="firing"})',
+                1,
+                '{feature="stroke_width"}',
+            ),
+        ],
+    }
+    path = tmp_path / "test.yaml"
+    path.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": [case]}))
+    done = run_promtool("test", "rules", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
-    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
-    assert f"SUCCESS: {len(rules)} rules found" in done.stdout
+
+
+def check(expression: str, value: float, labels: str = "{}") -> dict[str, object]:
+    """A check of promtool's: the value of an expression after two hours."""
+    return {"expr": expression, "eval_time": "2h", "exp_samples": [{"labels": labels, "value": value}]}
 
 
 def test_dashboard_panels_do_not_overlap() -> None:

@@ -10,7 +10,13 @@ from tests.support import PROJECT
 
 FOLDER = PROJECT / "config" / "kubernetes"
 OLDEST, NEWEST = "1.28", "1.37"  # validated versions of Kubernetes
-KSERVE_FIELDS = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget"}  # of a predictor, beside a pod's fields
+KSERVE_FIELDS = {
+    "minReplicas",
+    "maxReplicas",
+    "scaleMetric",
+    "scaleTarget",
+    "canaryTrafficPercent",
+}  # of a predictor, beside a pod's fields
 
 
 def manifest(name: str) -> Any:
@@ -44,7 +50,7 @@ def test_an_unknown_field_is_rejected() -> None:
 
 
 def test_kserve_runs_the_same_pod() -> None:
-    """A predictor is a pod with four more fields. KServe's package with its schema needs another psutil."""
+    """A predictor is a pod with a few more fields. KServe's package with its schema needs another psutil."""
     service = manifest("kserve/inference-service.yaml")
     deployment, predictor = pod_of("deployment.yaml"), pod_of("kserve/inference-service.yaml")
     assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
@@ -54,6 +60,27 @@ def test_kserve_runs_the_same_pod() -> None:
     assert deployment["containers"][0].pop("name") == "mnist-serve"
     del deployment["topologySpreadConstraints"]  # they select by a label that KServe does not set
     assert deployment == predictor
+
+
+def test_kserves_canary_is_the_same_pod_with_what_knative_accepts() -> None:
+    service, canary = manifest("kserve/inference-service.yaml"), manifest("kserve/canary.yaml")
+    assert [canary[key] for key in ("apiVersion", "kind")] == [service[key] for key in ("apiVersion", "kind")]
+    assert canary["metadata"]["name"] == service["metadata"]["name"]
+    assert canary["metadata"]["annotations"] == {"serving.kserve.io/deploymentMode": "Knative"}
+    assert 0 < canary["spec"]["predictor"]["canaryTrafficPercent"] < 50
+    pod, expected = pod_of("kserve/canary.yaml"), pod_of("kserve/inference-service.yaml")
+    kubernetes_validate.validate(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mnist"}, "spec": pod}, NEWEST, strict=True
+    )
+    for name in ("automountServiceAccountToken", "terminationGracePeriodSeconds"):  # Knative sets them
+        del expected[name]
+    (container,), (own,) = expected["containers"], pod["containers"]
+    for name in ("startupProbe", "lifecycle"):  # Knative has its own
+        del container[name]
+    container["ports"][0]["name"] = "http1"  # which names the protocol
+    container["livenessProbe"]["httpGet"]["port"] = container["ports"][0]["containerPort"]
+    assert own.pop("image") == f"{container.pop('image')}:new"
+    assert pod == expected
 
 
 def test_selectors_and_ports_match() -> None:

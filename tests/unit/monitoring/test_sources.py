@@ -92,7 +92,7 @@ def test_prometheus_is_asked_for_the_last_hour_and_day(served: tuple[str, list[s
 def test_a_page_without_the_metric_is_an_error(body: str, served: tuple[str, list[str]]) -> None:
     url, bodies = served
     bodies.append(body)
-    with pytest.raises(SourceError, match="has no mnist_features_total: it is no metrics port, or"):
+    with pytest.raises(SourceError, match="has no mnist_features_total: it is no metrics port, the"):
         watch_metrics(url, 0)
     with pytest.raises(SourceError, match="does not answer as Prometheus does; see --prometheus"):
         query_prometheus(url)
