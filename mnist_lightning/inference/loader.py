@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +50,11 @@ class Model:
 
 def load_model(content: bytes, folder: Path) -> Model:
     """Load an exported model and the weights beside it in `folder`. Raises RuntimeError if they do not match."""
-    return make_model(content, (folder / WEIGHTS).read_bytes())
+    return replace(make_model(content, (folder / WEIGHTS).read_bytes()), reference=_load_reference(folder))
 
 
 def make_model(content: bytes, weights: bytes) -> Model:
-    """As `load_model`, with the content of the file of weights."""
+    """As `load_model`, with the content of the file of weights, and without the reference distributions."""
     session = load_session(content, EXPORTED)
     properties = session.get_modelmeta().custom_metadata_map
     digest = short_digest(weights)
@@ -63,7 +63,7 @@ def make_model(content: bytes, weights: bytes) -> Model:
     for size in (1, MAX_BATCH):  # the first call allocates memory
         predict(session, np.zeros((size, 28, 28), dtype=np.float32), MAX_BATCH)
     find_ink([np.zeros((PICTURE_SIDE, PICTURE_SIDE, 3), dtype=np.uint8)])
-    return Model(session, float(properties[THRESHOLD_PROPERTY]), weights, digest, _load_reference(folder))
+    return Model(session, float(properties[THRESHOLD_PROPERTY]), weights, digest)
 
 
 def _load_reference(folder: Path) -> Counts:
