@@ -1,22 +1,23 @@
 """From a finished comparison to the model store: promote the champion, archive it, describe it in mnist.json."""
 
+import contextlib
 import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from mnist_lightning.common.constants import DESCRIPTION
+from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION
 from mnist_lightning.common.files import copy_atomic, remove_stale, replace_all
 from mnist_lightning.models.digitnet import DigitNet, from_checkpoint
 from mnist_lightning.packaging.archiver import PackagingError, build
 from mnist_lightning.packaging.reference import present_validation_set
 from mnist_lightning.preprocessing.normalize import NormalizedImage
-from mnist_lightning.tracking import comparisons, provenance, runs, selection
+from mnist_lightning.tracking import comparisons, provenance, runs, selection, served_model
 from mnist_lightning.tracking.comparisons import Candidate
 from mnist_lightning.tracking.runs import TrackingError
 from mnist_lightning.training.config import Recipe
@@ -49,8 +50,11 @@ def promote_shared(name: str, store: Path, parts: Path | None = None) -> None:
 def promote(comparison_id: str, store: Path, parts: Path | None = None) -> None:
     """Promote the winner of a comparison, whose run is open, archive it, and print the leaderboard."""
     ranking = selection.leaderboard(comparison_id)
-    version, winner = selection.promote(ranking), selection.winner(ranking)
-    archive = archive_run(winner.run_id, store, parts)
+    winner = selection.winner(ranking)
+    with _build(winner.run_id, store) as folder:
+        served_model.log(winner.run_id, folder / "parts")
+        version = selection.promote(ranking)
+        archive = _place(folder, store, parts)
     selection.report(ranking)
     print(f"champion: {winner.optimizer}, version {version} of the registered model mnist, archived to {archive}")
 
@@ -66,6 +70,13 @@ def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
         PackagingError: the run is not finished, its weights do not fit the network, or the archiver failed.
         OSError: a file cannot be written; the former ones remain.
     """
+    with _build(run_id, store) as folder:
+        return _place(folder, store, parts)
+
+
+@contextlib.contextmanager
+def _build(run_id: str, store: Path) -> Iterator[Path]:
+    """Archive and describe a run in a temporary folder in the store, which the block gets. Raises as `archive_run`."""
     candidates = comparisons.finished(comparisons.parent_of(run_id))
     chosen = next((candidate for candidate in candidates if candidate.run_id == run_id), None)
     if chosen is None:
@@ -80,17 +91,22 @@ def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
     with tempfile.TemporaryDirectory(dir=store, prefix=SCRATCH) as scratch:
         folder = Path(scratch)
         validation = _load_validation_set(run_id)
-        archive = build(_load_network(chosen, folder), folder, validation)
-        description = folder / DESCRIPTION
-        description.write_text(json.dumps(describe(chosen, comparisons.newest(candidates)), indent=2) + "\n")
-        if parts is not None:
-            shutil.copytree(folder / "parts", parts, copy_function=copy_atomic, dirs_exist_ok=True)
-        replace_all({archive: store / archive.name, description: store / DESCRIPTION})
+        build(_load_network(chosen, folder), folder, validation)
+        description = json.dumps(describe(chosen, comparisons.newest(candidates)), indent=2)
+        (folder / DESCRIPTION).write_text(description + "\n")
+        yield folder
     if validation is None:
         print(
             "warning: MNIST is missing, so the archive has no reference and its server finds no drift", file=sys.stderr
         )
-    return store / archive.name
+
+
+def _place(folder: Path, store: Path, parts: Path | None) -> Path:
+    """Move what `_build` has built to its places; the path of the .mar."""
+    if parts is not None:
+        shutil.copytree(folder / "parts", parts, copy_function=copy_atomic, dirs_exist_ok=True)
+    replace_all({folder / name: store / name for name in (ARCHIVE, DESCRIPTION)})
+    return store / ARCHIVE
 
 
 def describe(chosen: Candidate, candidates: Sequence[Candidate]) -> dict[str, object]:

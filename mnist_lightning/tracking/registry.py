@@ -5,7 +5,7 @@ import contextlib
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from mnist_lightning.tracking import runs
+from mnist_lightning.tracking import runs, served_model
 from mnist_lightning.tracking.runs import TrackingError
 
 REGISTERED_MODEL = "mnist"
@@ -13,15 +13,20 @@ CHAMPION = "champion"
 
 
 def promote(run_id: str) -> str:
-    """Register a run's model as a new version, described by its model card, and make it the champion.
+    """Register a run's served model as a new version, described by its model card, and make it the champion.
 
     Returns:
         The version.
+
+    Raises:
+        TrackingError: the run has no served model.
     """
+    uri = runs.tags(run_id).get(served_model.MODEL_URI)
+    if uri is None:
+        raise TrackingError(f"run {run_id} has no served model in MLflow; archiving it for a promotion logs one")
     client = mlflow.MlflowClient()
     with contextlib.suppress(MlflowException):  # it exists already
         client.create_registered_model(REGISTERED_MODEL)
-    uri = runs.tags(run_id)[runs.MODEL_URI]
     version = client.create_model_version(REGISTERED_MODEL, uri, run_id, model_id=uri.rpartition("/")[2]).version
     client.update_model_version(REGISTERED_MODEL, version, runs.load_text(run_id, runs.MODEL_CARD))
     client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)

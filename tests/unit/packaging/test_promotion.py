@@ -4,9 +4,11 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import mlflow
+import numpy as np
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import LEGACY_KEYS, DigitNet, checkpoint_of
 from mnist_lightning.packaging import archiver, promotion, reference
 from mnist_lightning.packaging.archiver import PackagingError
-from mnist_lightning.tracking import comparisons, registry, runs, selection
+from mnist_lightning.tracking import comparisons, registry, runs, selection, served_model
 from tests.disks import file_size_limit
 from tests.make_weights import WEIGHTS_FILE
 from tests.mlflow_stores import log_training
@@ -235,27 +237,52 @@ def test_the_missing_trainings_of_a_shared_comparison(mlflow_store: Path, capsys
     assert promotion.missing("half") == ""
 
 
-def test_a_complete_shared_comparison_is_promoted(
-    mlflow_store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def log_shared(network: DigitNet) -> tuple[str, str]:
+    """A complete shared comparison, `whole`, whose best run has a checkpoint; both runs."""
     parent = comparisons.join("whole", (PROJECT / "config/quick.yaml").read_text())
     log_training(parent, "RMSprop", 0.8)
-    best = log_training(parent, "Adam", 0.9)
+    best = log_network(parent, "Adam", checkpoint_of(network, "network."), 0.995)
     log_training(parent, "SGD", 0.7)
-    archived: list[tuple[object, ...]] = []
+    client = mlflow.MlflowClient()
+    for run in comparisons.finished(parent):
+        for curve in selection.CURVES:
+            client.log_metric(run.run_id, curve, 0.5, step=0)
+    return parent, best
 
-    def archive_run(*arguments: object) -> Path:
-        archived.append(arguments)
-        return Path("store/mnist.mar")
 
-    monkeypatch.setattr(selection, "promote", lambda ranking: "1")
-    monkeypatch.setattr(promotion, "archive_run", archive_run)
+def test_a_complete_shared_comparison_is_promoted(
+    mlflow_store: Path, network: DigitNet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent, best = log_shared(network)
+    monkeypatch.setattr(archiver, "to_onnx", committed_export)
     assert package.main(["--comparison", "whole", "--store", "store", "--parts", "build"]) == 0
-    assert archived == [(best, Path("store"), Path("build"))]
     assert capsys.readouterr().out.endswith(
         "champion: Adam, version 1 of the registered model mnist, archived to store/mnist.mar\n"
     )
+    assert {path.name for path in Path("store").iterdir()} == {ARCHIVE, DESCRIPTION}
+    assert Path("build", EXPORTED).is_file()
+    assert registry.champion() == best
     assert mlflow.get_run(parent).info.status == "FINISHED"
+    drawing = np.zeros((28, 28), np.uint8)
+    drawing[4:24, 13:16] = 255
+    champion: Any = mlflow.pyfunc.load_model("models:/mnist@champion")
+    assert champion.predict({"image": drawing[None]})[0]["number"] == "1"
+
+
+@pytest.mark.parametrize("failing", ["build", "log"])
+def test_a_failed_promotion_changes_neither_the_champion_nor_the_store(
+    failing: str, mlflow_store: Path, network: DigitNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PackagingError("the disk is full")
+
+    log_shared(network)
+    monkeypatch.setattr(archiver, "to_onnx", committed_export)
+    monkeypatch.setattr(*((promotion, "build") if failing == "build" else (served_model, "log")), fail)
+    assert package.main(["--comparison", "whole", "--store", "store"]) == 1
+    assert list(Path("store").iterdir()) == []
+    with pytest.raises(runs.TrackingError, match="no champion"):
+        registry.champion()
 
 
 def test_the_champion_is_archived_by_default(

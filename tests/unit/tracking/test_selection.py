@@ -5,7 +5,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from mnist_lightning.tracking import comparisons, registry, runs, selection
+from mnist_lightning.tracking import comparisons, registry, runs, selection, served_model
 from mnist_lightning.tracking.comparisons import Candidate
 from tests.mlflow_stores import log_training
 
@@ -77,7 +77,7 @@ def test_the_winner_becomes_the_champion(mlflow_store: Path) -> None:
         logged = mlflow.initialize_logged_model("model", source_run_id=winner)
         mlflow.finalize_logged_model(logged.model_id, "READY")
         client = mlflow.MlflowClient()
-        client.set_tag(winner, runs.MODEL_URI, logged.model_uri)
+        client.set_tag(winner, served_model.MODEL_URI, logged.model_uri)
         for run in (run for candidates in selection.leaderboard(parent).values() for run in candidates):
             for curve in selection.CURVES:
                 client.log_metric(run.run_id, curve, 0.5, step=0)
@@ -93,3 +93,12 @@ def test_the_winner_becomes_the_champion(mlflow_store: Path) -> None:
 def test_a_store_without_a_champion(mlflow_store: Path) -> None:
     with pytest.raises(runs.TrackingError, match=r"no champion yet; train one: python -m mnist_lightning\.train"):
         registry.champion()
+
+
+def test_a_run_without_a_served_model_is_not_registered(mlflow_store: Path) -> None:
+    """Runs of older releases: MLflow's server would take tensors of their models, and no pictures."""
+    with runs.run("comparison") as parent:
+        run_id = log_training(parent, "SGD")
+    with pytest.raises(runs.TrackingError, match=f"run {run_id} has no served model"):
+        registry.promote(run_id)
+    assert mlflow.MlflowClient().search_registered_models() == []
