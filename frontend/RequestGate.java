@@ -99,6 +99,9 @@ final class RequestGate extends ChannelDuplexHandler {
     /** Whether the current request's address is one of the Open Inference Protocol, whose errors have another form. */
     private boolean openInference;
 
+    /** The origin whose pages may read the current request's answer; null if there is none. */
+    private String origin;
+
     /** Whether the messages in `pipelined` are being processed. */
     private boolean replaying;
 
@@ -160,6 +163,9 @@ final class RequestGate extends ChannelDuplexHandler {
         if (message instanceof FullHttpResponse) {
             message = JsonErrorResponse.unified((FullHttpResponse) message, openInference);
         }
+        if (answer) {
+            CrossOrigin.mark(((HttpResponse) message).headers(), origin);
+        }
         if (answer && !keepAlive) { // TorchServe ignores it in most cases
             ((HttpResponse) message).headers().set(HttpHeaderNames.CONNECTION, HttpHeaderValues.CLOSE);
             promise = promise.unvoid();
@@ -212,6 +218,7 @@ final class RequestGate extends ChannelDuplexHandler {
         boolean inference = connector == ConnectorType.INFERENCE_CONNECTOR;
         measured = inference && !path.equals("/ping") && !path.equals(Router.LIVE_PATH);
         openInference = inference && (path.equals("/v2") || path.startsWith("/v2/"));
+        origin = inference ? CrossOrigin.allowedOriginOf(request) : null;
         received = System.nanoTime();
         receiving = true;
         unanswered = true;
@@ -346,6 +353,9 @@ final class RequestGate extends ChannelDuplexHandler {
         if (connector == ConnectorType.MANAGEMENT_CONNECTOR
                 && !(request.method().equals(HttpMethod.GET) && isLocal(request))) {
             return JsonErrorResponse.of(HttpResponseStatus.FORBIDDEN, "ReadOnlyError", READ_ONLY);
+        }
+        if (origin != null && CrossOrigin.isPreflight(request)) {
+            return CrossOrigin.preflight();
         }
         if (measured && !Token.REQUIRED.matches(request.headers().get(HttpHeaderNames.AUTHORIZATION))) {
             FullHttpResponse response =

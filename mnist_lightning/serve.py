@@ -3,6 +3,7 @@
 python -m mnist_lightning.serve
 python -m mnist_lightning.serve --port 9000
 python -m mnist_lightning.serve --token-file token
+python -m mnist_lightning.serve --allow-origin https://example.com    # whose pages may read answers
 python -m mnist_lightning.serve --reload            # make a running server load the current archive
 python -m mnist_lightning.serve --challenger new.mar --shadow 0.1
 python -m mnist_lightning.serve --challenger new.mar --canary 0.05
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 
 from mnist_lightning.common import tokens
-from mnist_lightning.common.arguments import positive_int, share
+from mnist_lightning.common.arguments import origin, positive_int, share
 from mnist_lightning.common.constants import ARCHIVE, LOOPBACK
 from mnist_lightning.common.signals import interrupt_once
 from mnist_lightning.serving import pid_file
@@ -95,6 +96,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, port: int, reload_requested: threading.Event, trial: Trial) -> bool:
     """Run TorchServe until it ends by itself; whether it lasted long enough to be started again."""
     settings = {name: getattr(options, name) for name in ("workers", "profile", "token_file", "reference")}
+    settings["origins"] = options.allow_origin
     with running(choose_store(options.store), port, options.host, challenger=trial.challenger, **settings) as server:
         started = time.monotonic()
         report(f"ready: {server.url}/predictions/mnist", sys.stdout)
@@ -177,6 +179,14 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="distributions that replace the archive's in measuring drift, as drift --record writes them",
+    )
+    parser.add_argument(
+        "--allow-origin",
+        type=origin,
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let the pages of this site, such as https://example.com, read answers (CORS); repeat it for several",
     )
     parser.add_argument("--check", action="store_true", help="ask a running server for a prediction; exit with 0 or 1")
     parser.add_argument(

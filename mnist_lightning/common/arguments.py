@@ -2,9 +2,12 @@
 
 import argparse
 import math
+import re
 
 MAX_SECONDS = 86_400
 MAX_SEED = 2**32 - 1
+ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(?::(\d{1,5}))?/?", re.IGNORECASE)
+DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def positive_int(text: str) -> int:
@@ -42,3 +45,13 @@ def _float(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def origin(text: str) -> str:
+    """Parse a web page's origin, and return it as browsers send it. Raises argparse.ArgumentTypeError."""
+    if not (found := ORIGIN.fullmatch(text)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no origin: a scheme, a host (in its ASCII form) and maybe a port, as in https://example.com"
+        )
+    scheme, host, port = found[1].lower(), found[2].lower(), found[3]
+    return f"{scheme}://{host}" + (f":{port}" if port and port != DEFAULT_PORTS[scheme] else "")

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,6 +45,7 @@ TORCH_STUB = Path(__file__).parent / "torch_stub"
 OPEN_INFERENCE = {"ts_open_inference_protocol": "true"}  # frontend/OpenInferenceProtocolImpl.java, not TorchServe's own
 MAX_SOCKET_PATH = 103  # bytes in the path of a Unix socket on macOS; Linux allows 107
 TOKEN_PROPERTY = "mnist.token.file"  # noqa: S105 - the system property that frontend/Token.java reads
+ORIGINS_PROPERTY = "mnist.origins"  # frontend/CrossOrigin.java reads it
 
 
 class ServerError(RuntimeError):
@@ -71,6 +72,7 @@ def running(
     token_file: Path | None = None,
     challenger: Challenger | None = None,
     reference: Path | None = None,
+    origins: Sequence[str] = (),
     **settings: object,
 ) -> Iterator[Server]:
     """Serve the archive of `store` with TorchServe while the block runs, from the first successful prediction.
@@ -84,6 +86,7 @@ def running(
         token_file: file with the token that inference and gRPC require; none by default.
         challenger: a model that is tried beside the archive's.
         reference: file of distributions that replace the archive's, as `drift --record` writes it.
+        origins: of web pages that may read answers, as `arguments.origin` returns them; none by default.
         settings: values that replace those of config.properties.
 
     Raises ServerError if a port is in use, the host is no IPv4 address of this machine, the archive is missing or
@@ -103,7 +106,7 @@ def running(
             own_store = build_model_store(archive, folder, workers, profile, extra)
             config = write_config(folder, own_store, port, host, **OPEN_INFERENCE, **settings)
         process = subprocess.Popen(
-            _command(folder, config, token_file),
+            _command(folder, config, token_file, origins),
             cwd=folder,
             env=environment(folder, needs_torch=not has_exported_model(archive)),
             stdin=subprocess.DEVNULL,
@@ -250,7 +253,7 @@ def _check_socket_path(folder: Path) -> None:
         )
 
 
-def _command(folder: Path, config: Path, token_file: Path | None = None) -> list[str]:
+def _command(folder: Path, config: Path, token_file: Path | None = None, origins: Sequence[str] = ()) -> list[str]:
     """Return the command that TorchServe's launcher runs, but without its PID file; Java handles SIGTERM itself."""
     package = find_spec("ts")
     if package is None or package.origin is None:
@@ -267,6 +270,7 @@ def _command(folder: Path, config: Path, token_file: Path | None = None) -> list
         f"-Dlog4j.configurationFile={resource('config/log4j2.xml').as_uri()}",
         *(flags.group(1).split() if flags else ()),
         *([f"-D{TOKEN_PROPERTY}={token_file.resolve()}"] if token_file else []),
+        *([f"-D{ORIGINS_PROPERTY}={','.join(sorted({*origins}))}"] if origins else []),
         # The project's classes precede TorchServe's of the same names; frontend/*.java explain the differences.
         *("-cp", f"{resource('frontend/frontend.jar')}{os.pathsep}{home / 'frontend' / '*'}"),
         *("org.pytorch.serve.ModelServer", "--python", sys.executable, "-f", str(config), "-ncs"),

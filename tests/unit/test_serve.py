@@ -13,7 +13,7 @@ import pytest
 from mnist_lightning import serve
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.config import MODEL_CONFIG
-from mnist_lightning.serving.torchserve import free_port
+from mnist_lightning.serving.torchserve import ServerError, free_port
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,28 @@ def test_a_port_in_use(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("port", [80, 2033, 65534, 99999])
 def test_a_port_out_of_range(port: int, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is out of range" in error_of(capsys, "--port", port, "--store", store)
+
+
+def test_the_allowed_origins_reach_torchserve(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[object] = []
+
+    def running(*_: object, origins: list[str], **__: object) -> None:
+        found.append(origins)
+        raise ServerError("this test starts none")
+
+    monkeypatch.setattr(serve, "running", running)
+    flags = ["--port", str(free_port()), "--store", str(store)]
+    assert serve.main(flags) == 1
+    assert (
+        serve.main([*flags, "--allow-origin", "https://Example.com/", "--allow-origin", "http://localhost:3000"]) == 1
+    )
+    assert found == [[], ["https://example.com", "http://localhost:3000"]]
+
+
+def test_what_is_no_origin_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        serve.main(["--allow-origin", "*"])
+    assert "argument --allow-origin: '*' is no origin: a scheme, a host" in capsys.readouterr().err
 
 
 def test_a_missing_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
