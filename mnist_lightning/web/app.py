@@ -3,14 +3,9 @@
 The browser talks to this server only. The model server therefore needs no CORS, and the browser receives no token.
 """
 
-import base64
 import contextlib
 import errno
-import hashlib
-import html
 import ipaddress
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,8 +25,9 @@ from mnist_lightning.preprocessing.errors import BadPictureError
 from mnist_lightning.preprocessing.normalize import normalize_with_count, turn
 from mnist_lightning.web import feedback
 from mnist_lightning.web.feedback import Quota, QuotaError
+from mnist_lightning.web.languages import LANGUAGES, choose_language
+from mnist_lightning.web.render import SECURITY_HEADERS, render_page
 
-PAGE = Path(__file__).with_name("index.html")
 EXAMPLES = Path(__file__).with_name("examples")  # pictures, DIGIT-KIND.jpg; made by benchmarks.examples
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORWARDED_STATUSES = (400, 413, 415, 501, 504)  # of the model server, where they describe the page's request too
@@ -92,11 +88,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.exception_handler(RequestValidationError)(_bad_label)
     app.exception_handler(StarletteHTTPException)(_http_error)
     examples = sorted(path.name for path in EXAMPLES.glob("*.jpg"))
-    text, headers = _load_page(settings.feedback, examples)
+    pages = {language: render_page(language, settings.feedback, examples) for language in LANGUAGES}
 
     @app.get("/")
-    def page() -> HTMLResponse:
-        return HTMLResponse(text, headers=headers)
+    def page(request: Request) -> HTMLResponse:
+        language = choose_language(request.headers.get("accept-language", ""))
+        return HTMLResponse(pages[language].text, headers=pages[language].headers)
 
     @app.post("/read")
     def read(picture: Picture) -> dict[str, Any]:
@@ -108,7 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
     def example(name: str) -> Response:
         if name not in examples:
             raise HTTPException(404, "there is no such example")
-        return FileResponse(EXAMPLES / name, headers=headers)
+        return FileResponse(EXAMPLES / name, headers=SECURITY_HEADERS)
 
     @app.post("/explain")
     def explain(picture: Picture) -> dict[str, Any]:
@@ -125,39 +122,6 @@ def create_app(settings: Settings) -> FastAPI:
             raise HTTPException(status, f"{settings.feedback} cannot be written: {error.strerror or error}") from error
 
     return app
-
-
-def _load_page(folder: Path, examples: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """Return the page and headers that allow only its inline script and style, and requests to this server."""
-    text = PAGE.read_text(encoding="utf-8").replace("{folder}", html.escape(str(folder)))
-    text = text.replace("{examples}", "\n".join(map(_example_button, examples)))
-    script, style = (_csp_hashes(tag, text) for tag in ("script", "style"))
-    policy = (
-        f"default-src 'none'; script-src {script}; style-src {style}; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"
-    )
-    return text, {
-        "Content-Security-Policy": policy,
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-cache",
-    }
-
-
-def _example_button(name: str) -> str:
-    digit, kind = Path(name).stem.split("-", 1)
-    image = f'<img src="examples/{name}" alt="Example: {digit}, {kind}" width="44" height="44">'
-    return f'<button type="button" title="{kind}">{image}</button>'
-
-
-def _csp_hashes(tag: str, text: str) -> str:
-    """Return the Content-Security-Policy sources of all inline elements with this tag."""
-    elements = re.findall(f"<{tag}[^>]*>(.*?)</{tag}>", text, re.DOTALL)
-    digests = (hashlib.sha256(element.encode()).digest() for element in elements)
-    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
 
 def _error_response(status: int, kind: str, message: object) -> JSONResponse:

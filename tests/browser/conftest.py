@@ -44,9 +44,9 @@ class Visit:
 
 
 @contextlib.contextmanager
-def visiting(browser: Browser, url: str, folder: Path) -> Iterator[Visit]:
+def visiting(browser: Browser, url: str, folder: Path, locale: str = "en-US") -> Iterator[Visit]:
     """Open the page, and finally check that it logged nothing and sent one picture at a time to its own server."""
-    context = browser.new_context(viewport={"width": 1200, "height": 1000})
+    context = browser.new_context(viewport={"width": 1200, "height": 1000}, locale=locale)
     visit = Visit(context.new_page(), folder)
     visit.page.set_default_timeout(TIMEOUT_MS)
     visit.watch()
@@ -55,7 +55,7 @@ def visiting(browser: Browser, url: str, folder: Path) -> Iterator[Visit]:
     context.close()
     assert [text for text in visit.console if not (visit.expects_failed_requests and FAILED_REQUEST in text)] == []
     assert visit.hosts == {"127.0.0.1"}
-    assert visit.max_open_requests == 1
+    assert visit.max_open_requests <= 1
 
 
 @pytest.fixture(scope="package")

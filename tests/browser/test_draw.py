@@ -96,7 +96,7 @@ def test_opened_file_is_replaced_by_a_drawing(visit: Visit) -> None:
     expect(visit.page.locator("#digit")).to_have_text("7")
 
 
-@pytest.mark.parametrize(("kind", "digit"), [("squared-paper", "3"), ("circled", "6"), ("boxed", "8"), ("turned", "9")])
+@pytest.mark.parametrize(("kind", "digit"), [("squared paper", "3"), ("circled", "6"), ("boxed", "8"), ("turned", "9")])
 def test_an_example_is_read(kind: str, digit: str, visit: Visit) -> None:
     visit.page.get_by_role("button", name=f"Example: {digit}, {kind}").click()
     assert wait_for_prediction(visit.page) == digit
