@@ -1,5 +1,6 @@
 """The training as a user runs it: the command, MLflow's store, the archive, interruption and resuming."""
 
+import base64
 import contextlib
 import json
 import os
@@ -21,7 +22,7 @@ from mlflow.entities import Run
 
 from mnist_lightning.common.paths import resource
 from mnist_lightning.tracking import runs
-from tests.support import PROJECT, Trained
+from tests.support import PROJECT, SEVEN, Trained
 from tests.training.conftest import ONE_THREAD, TINY_FLAGS, Workplace
 
 QUICK = ("--config", "quick.yaml")
@@ -146,10 +147,11 @@ def test_the_champion_is_the_best_and_can_be_loaded(client: MlflowClient, traine
         best.data.metrics["best_validation_accuracy"]
     )
     assert card["run_id"] == version.run_id
-    model = mlflow.pyfunc.load_model("models:/mnist@champion")
-    logits = model.predict(np.zeros((3, 1, 28, 28), dtype=np.float32))
-    assert logits.shape == (3, 10)
-    assert model.metadata.signature.inputs.inputs[0].shape == (-1, 1, 28, 28)
+    champion: Any = mlflow.pyfunc.load_model("models:/mnist@champion")
+    [answer] = champion.predict({"image": [base64.b64encode(SEVEN.read_bytes()).decode()]})
+    assert (answer["number"], answer["error"]) == ("7", "")
+    network = mlflow.pyfunc.load_model(best.data.tags[runs.MODEL_URI])
+    assert network.predict(np.zeros((3, 1, 28, 28), dtype=np.float32)).shape == (3, 10)
 
 
 def test_seeds_give_means_and_a_repeated_run_has_the_same_weights(
