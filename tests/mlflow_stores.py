@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 from filelock import FileLock
 
-from mnist_lightning.tracking import runs
+from mnist_lightning.tracking import runs, served_model
 
 
 def create_tables(path: Path) -> Path:
@@ -59,3 +59,10 @@ def log_training(
             },
         )
     return run_id
+
+
+def log_served_model(run_id: str) -> None:
+    """Give a run an empty model that can be registered as its served one."""
+    logged = mlflow.initialize_logged_model("model", source_run_id=run_id)
+    mlflow.finalize_logged_model(logged.model_id, "READY")
+    mlflow.MlflowClient().set_tag(run_id, served_model.MODEL_URI, logged.model_uri)

@@ -5,19 +5,27 @@ import json
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION
+from mnist_lightning.common.constants import (
+    ARCHIVE,
+    DESCRIPTION,
+    PREVIOUS_ARCHIVE,
+    PREVIOUS_DESCRIPTION,
+    WEIGHTS,
+)
+from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.files import copy_atomic, remove_stale, replace_all
 from mnist_lightning.models.digitnet import DigitNet, from_checkpoint
 from mnist_lightning.packaging.archiver import PackagingError, build
 from mnist_lightning.packaging.reference import present_validation_set
 from mnist_lightning.preprocessing.normalize import NormalizedImage
-from mnist_lightning.tracking import comparisons, provenance, runs, selection, served_model
+from mnist_lightning.tracking import comparisons, provenance, registry, runs, selection, served_model
 from mnist_lightning.tracking.comparisons import Candidate
 from mnist_lightning.tracking.runs import TrackingError
 from mnist_lightning.training.config import Recipe
@@ -53,7 +61,8 @@ def promote(comparison_id: str, store: Path, parts: Path | None = None) -> None:
     winner = selection.winner(ranking)
     with _build(winner.run_id, store) as folder:
         served_model.log(winner.run_id, folder / "parts")
-        version = selection.promote(ranking)
+        version = selection.promote(ranking, weights_digest(folder / ARCHIVE))
+        _keep_previous(store)
         archive = _place(folder, store, parts)
     selection.report(ranking)
     print(f"champion: {winner.optimizer}, version {version} of the registered model mnist, archived to {archive}")
@@ -72,6 +81,49 @@ def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
     """
     with _build(run_id, store) as folder:
         return _place(folder, store, parts)
+
+
+def roll_back(store: Path, reason: str) -> Path:
+    """Make the previous champion the champion again, in MLflow and in `store`; the path of its archive.
+
+    Raises TrackingError if there is none; PackagingError, OSError.
+    """
+    run_id = str(registry.previous().run_id)
+    if not _is_kept(store, run_id):
+        with _build(run_id, store) as folder:
+            replace_all(
+                {folder / ARCHIVE: store / PREVIOUS_ARCHIVE, folder / DESCRIPTION: store / PREVIOUS_DESCRIPTION}
+            )
+    registry.roll_back(weights_digest(store / PREVIOUS_ARCHIVE), reason)
+    names = {ARCHIVE: PREVIOUS_ARCHIVE, DESCRIPTION: PREVIOUS_DESCRIPTION}
+    with tempfile.TemporaryDirectory(dir=store, prefix=SCRATCH) as scratch:
+        kept = [name for name in (*names, *names.values()) if (store / name).is_file()]
+        for name in kept:
+            copy_atomic(store / name, Path(scratch, name))
+        other = {**names, **{before: now for now, before in names.items()}}
+        replace_all({Path(scratch, name): store / other[name] for name in reversed(kept)})
+    return store / ARCHIVE
+
+
+def weights_digest(archive: Path) -> str:
+    """The digest of an archive's weights, as the server's answers name it. Raises OSError."""
+    with zipfile.ZipFile(archive) as file:
+        return short_digest(file.read(WEIGHTS))
+
+
+def _keep_previous(store: Path) -> None:
+    """Keep the archive that is about to be replaced, and its description."""
+    if (store / ARCHIVE).is_file() and (store / DESCRIPTION).is_file():
+        copy_atomic(store / ARCHIVE, store / PREVIOUS_ARCHIVE)
+        copy_atomic(store / DESCRIPTION, store / PREVIOUS_DESCRIPTION)
+
+
+def _is_kept(store: Path, run_id: str) -> bool:
+    """Whether the store has kept the archive of a run."""
+    with contextlib.suppress(OSError, ValueError):
+        described = json.loads((store / PREVIOUS_DESCRIPTION).read_text())
+        return bool(described["run_id"] == run_id and (store / PREVIOUS_ARCHIVE).is_file())
+    return False
 
 
 @contextlib.contextmanager

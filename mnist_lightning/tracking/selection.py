@@ -39,10 +39,15 @@ def winner(ranking: Leaderboard) -> Candidate:
     return next(iter(ranking.values()))[0]
 
 
-def promote(ranking: Leaderboard) -> str:
-    """Make the winner the champion, and log the leaderboard to the open run; the version of the registered model."""
+def promote(ranking: Leaderboard, weights: str) -> str:
+    """Make the winner, whose weights have this digest, the champion, and log the leaderboard to the open run.
+
+    Returns the version of the registered model.
+    """
     runs.log(figures={"comparison.png": plots.comparison_curves(_curves(ranking))}, description=summary(ranking))
-    return registry.promote(winner(ranking).run_id)
+    best = winner(ranking)
+    reason = f"the best of {sum(map(len, ranking.values()))} on validation, {100 * best.validation_accuracy:.2f} %"
+    return registry.promote(best.run_id, weights, reason)
 
 
 def summary(ranking: Leaderboard) -> str:

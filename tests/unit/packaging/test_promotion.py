@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_lightning import package
+from mnist_lightning import package, rollback
 from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION, EXPORTED, REFERENCE
+from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.reference import parse
 from mnist_lightning.inference.features import FEATURES
 from mnist_lightning.models import digitnet
@@ -24,7 +25,7 @@ from mnist_lightning.packaging.archiver import PackagingError
 from mnist_lightning.tracking import comparisons, registry, runs, selection, served_model
 from tests.disks import file_size_limit
 from tests.make_weights import WEIGHTS_FILE
-from tests.mlflow_stores import log_training
+from tests.mlflow_stores import log_served_model, log_training
 from tests.support import PROJECT, committed_export
 
 SUMMARY = {"optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy"}
@@ -243,11 +244,14 @@ def log_shared(network: DigitNet) -> tuple[str, str]:
     log_training(parent, "RMSprop", 0.8)
     best = log_network(parent, "Adam", checkpoint_of(network, "network."), 0.995)
     log_training(parent, "SGD", 0.7)
-    client = mlflow.MlflowClient()
     for run in comparisons.finished(parent):
-        for curve in selection.CURVES:
-            client.log_metric(run.run_id, curve, 0.5, step=0)
+        log_curves(run.run_id)
     return parent, best
+
+
+def log_curves(run_id: str) -> None:
+    for curve in selection.CURVES:
+        mlflow.MlflowClient().log_metric(run_id, curve, 0.5, step=0)
 
 
 def test_a_complete_shared_comparison_is_promoted(
@@ -327,3 +331,95 @@ def test_errors_are_one_line_and_leave_the_folder_as_it_is(
     assert message in output.err
     assert output.err.count("\n") == 1
     assert sorted(mlflow_store.iterdir()) == before
+
+
+def kept_archive(store: Path, name: str, run_id: str, content: bytes) -> None:
+    with zipfile.ZipFile(store / f"{name}.mar", "w") as archive:
+        archive.writestr("mnist.pt", content)
+    (store / f"{name}.json").write_text(json.dumps({"run_id": run_id}))
+
+
+def two_champions(network: DigitNet) -> tuple[str, str]:
+    """The runs of the previous champion and of the champion."""
+    with runs.run("comparison") as parent:
+        both = [log_network(parent, optimizer, checkpoint_of(network, "network.")) for optimizer in ("SGD", "Adam")]
+    for run_id in both:
+        log_served_model(run_id)
+        registry.promote(run_id, "abc", "")
+    return both[0], both[1]
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.iterdir()}
+
+
+def test_a_rollback_exchanges_the_archives(mlflow_store: Path, network: DigitNet) -> None:
+    first, second = two_champions(network)
+    store = Path("store")
+    store.mkdir()
+    kept_archive(store, "mnist", second, b"second")
+    kept_archive(store, "previous", first, b"first")
+    before = contents(store)
+    assert promotion.roll_back(store, "it misreads sevens") == store / ARCHIVE
+    assert registry.champion() == first
+    assert registry.history()[-1].weights == short_digest(b"first")
+    exchanged = {"mnist.mar": "previous.mar", "previous.mar": "mnist.mar"}
+    exchanged |= {"mnist.json": "previous.json", "previous.json": "mnist.json"}
+    assert contents(store) == {exchanged[name]: content for name, content in before.items()}
+    promotion.roll_back(store, "")
+    assert contents(store) == before
+    assert registry.champion() == second
+
+
+@pytest.mark.parametrize("kept", [None, "of another run"])
+def test_a_rollback_builds_the_archive_that_was_not_kept(
+    kept: str | None, mlflow_store: Path, network: DigitNet
+) -> None:
+    first, second = two_champions(network)
+    store = Path("store")
+    store.mkdir()
+    kept_archive(store, "mnist", second, b"second")
+    if kept is not None:
+        kept_archive(store, "previous", kept, b"another")
+    with patch.object(archiver, "to_onnx", lambda *_: b"model"):
+        promotion.roll_back(store, "")
+    assert load_network(store / ARCHIVE).architecture == network.architecture
+    described = [json.loads((store / name).read_text())["run_id"] for name in ("mnist.json", "previous.json")]
+    assert described == [first, second]
+
+
+def test_a_rollback_without_a_previous_champion_changes_nothing(
+    mlflow_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("store").mkdir()
+    kept_archive(Path("store"), "mnist", "a run", b"weights")
+    before = contents(Path("store"))
+    assert rollback.main(["--store", "store"]) == 1
+    assert capsys.readouterr().err.startswith("error: MLflow at sqlite:///")
+    assert contents(Path("store")) == before
+
+
+def test_a_promotion_keeps_the_archive_that_it_replaces(mlflow_store: Path, network: DigitNet) -> None:
+    store = Path("store")
+    store.mkdir()
+    kept_archive(store, "mnist", "a run", b"weights")
+    before = contents(store)
+    with runs.run("comparison") as parent:
+        run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
+        log_curves(run_id)
+        with (
+            patch.object(archiver, "to_onnx", lambda *_: b"model"),
+            patch.object(served_model, "log", lambda run_id, _: log_served_model(run_id)),
+        ):
+            promotion.promote(parent, store)
+    assert (store / "previous.mar").read_bytes() == before["mnist.mar"]
+    assert (store / "previous.json").read_bytes() == before["mnist.json"]
+    assert json.loads((store / "mnist.json").read_text())["run_id"] == run_id
+
+
+def test_the_history_is_a_table(mlflow_store: Path, network: DigitNet, capsys: pytest.CaptureFixture[str]) -> None:
+    two_champions(network)
+    assert rollback.main(["--history"]) == 0
+    table = capsys.readouterr().out
+    assert table.count("promotion") == 2
+    assert "rollback" not in table

@@ -5,9 +5,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from mnist_lightning.tracking import comparisons, registry, runs, selection, served_model
+from mnist_lightning.tracking import comparisons, registry, runs, selection
 from mnist_lightning.tracking.comparisons import Candidate
-from tests.mlflow_stores import log_training
+from tests.mlflow_stores import log_served_model, log_training
 
 
 def candidate(optimizer: str, seed: int, accuracy: float, loss: float = 0.1, seconds: float = 10) -> Candidate:
@@ -74,15 +74,14 @@ def test_the_winner_becomes_the_champion(mlflow_store: Path) -> None:
     with runs.run("comparison") as parent:
         winner = log_training(parent, "SGD", 0.99)
         log_training(parent, "Adam", 0.98)
-        logged = mlflow.initialize_logged_model("model", source_run_id=winner)
-        mlflow.finalize_logged_model(logged.model_id, "READY")
+        log_served_model(winner)
         client = mlflow.MlflowClient()
-        client.set_tag(winner, served_model.MODEL_URI, logged.model_uri)
         for run in (run for candidates in selection.leaderboard(parent).values() for run in candidates):
             for curve in selection.CURVES:
                 client.log_metric(run.run_id, curve, 0.5, step=0)
-        assert selection.promote(selection.leaderboard(parent)) == "1"
-    assert registry.promote(winner) == "2"
+        assert selection.promote(selection.leaderboard(parent), "abc") == "1"
+    assert registry.history()[0].reason == "the best of 2 on validation, 99.00 %"
+    assert registry.promote(winner, "abc", "again") == "2"
     assert registry.champion() == winner
     version = client.get_model_version_by_alias(registry.REGISTERED_MODEL, registry.CHAMPION)
     assert (str(version.version), version.description) == ("2", "card of SGD")
@@ -100,5 +99,5 @@ def test_a_run_without_a_served_model_is_not_registered(mlflow_store: Path) -> N
     with runs.run("comparison") as parent:
         run_id = log_training(parent, "SGD")
     with pytest.raises(runs.TrackingError, match=f"run {run_id} has no served model"):
-        registry.promote(run_id)
+        registry.promote(run_id, "abc", "")
     assert mlflow.MlflowClient().search_registered_models() == []
