@@ -13,6 +13,9 @@ TORCH_INDEX_URL ?=
 BIN := .venv/bin
 UV := $(BIN)/uv pip
 
+# Tests run more threads than there are cores: one that waits actively takes its core from another.
+test unit: export OMP_WAIT_POLICY := passive
+
 # Every process imports large libraries: without cached bytecode each takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 

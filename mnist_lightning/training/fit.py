@@ -8,7 +8,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import Logger, MLFlowLogger
+from lightning.pytorch.loggers import Logger
 
 from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.files import write_atomic
@@ -32,6 +32,7 @@ from mnist_lightning.training.interrupt import ctrl_c_interrupts
 from mnist_lightning.training.module import DigitClassifier, precision
 from mnist_lightning.training.progress import TrainingProgress
 from mnist_lightning.training.resume import ResumeCheckpoint
+from mnist_lightning.training.run_logger import RunLogger
 
 # Warnings that do not apply: the data is in memory, and folders of checkpoints are reused on purpose.
 IRRELEVANT_WARNINGS = (
@@ -65,8 +66,7 @@ def train_and_log(
     runs.log(parameters=_parameters(optimizer, seed, recipe))
     images, labels = splits.training
     runs.log_dataset(images.numpy(), labels.numpy(), "mnist-train", "training")
-    logger = MLFlowLogger(experiment_name=runs.EXPERIMENT, tracking_uri=runs.tracking_uri(), run_id=run_id)
-    result = fit(optimizer, seed, recipe, splits, folder, logger)
+    result = fit(optimizer, seed, recipe, splits, folder, RunLogger(runs.EXPERIMENT, run_id))
     network = result.network
     classification = evaluate_network(network, splits)
     network.ood_head = ood.fit(network, ood_data, seed)

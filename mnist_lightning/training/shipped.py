@@ -2,12 +2,11 @@
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-from mnist_lightning.tracking import runs
 from mnist_lightning.training.module import precision
 from mnist_lightning.training.progress import TrainingProgress
+from mnist_lightning.training.run_logger import RunLogger
 
 
 def trainer(
@@ -29,8 +28,7 @@ def trainer(
         devices=1,
         precision=precision(),
         gradient_clip_val=max_gradient,
-        logger=run_id is not None
-        and MLFlowLogger(experiment_name=experiment, tracking_uri=runs.tracking_uri(), run_id=run_id),
+        logger=run_id is not None and RunLogger(experiment, run_id),
         callbacks=[TrainingProgress(name, metric)],
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -42,7 +42,8 @@ def test_picture_is_predicted_and_explained(page: str) -> None:
     assert status == 200
     assert result["seen"] == (255 * from_bytes(DIGIT)).round().astype(int).tolist()
     status, explained = post(page, "explain")
-    assert (status, explained["seen"]) == (200, result["seen"])
+    assert status == 200, explained
+    assert explained["seen"] == result["seen"]
     assert explained["prediction"] == result["answer"]["prediction"] == 7  # type: ignore[index]
     assert len(explained["explanation"]) == 28  # type: ignore[arg-type]
 
