@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from mnist_lightning.common import tokens
 from mnist_lightning.common.constants import ARCHIVE, LOOPBACK, RECORDED_REFERENCE
 from mnist_lightning.common.paths import resource
@@ -115,7 +117,7 @@ def running(
         )
         server = Server(probe_url(host, port), process, folder, token)
         try:
-            _wait_until_ready(server, f"http://{LOOPBACK}:{port + OFFSETS['management']}")
+            _wait_until_ready(server, port)
             yield server
         finally:
             stop(process)
@@ -277,15 +279,30 @@ def _command(folder: Path, config: Path, token_file: Path | None = None, origins
     ]
 
 
-def _wait_until_ready(server: Server, management_url: str) -> None:
-    """Return after the first successful prediction. Raises ServerError."""
-    restarts, deadline = WorkerRestarts(management_url), time.monotonic() + START_TIMEOUT
+def _wait_until_ready(server: Server, port: int) -> None:
+    """Return after the first successful prediction. Raises ServerError.
+
+    A server of another program may take the port after it was free, and would answer in place of this one, which ends.
+    """
+    restarts = WorkerRestarts(f"http://{LOOPBACK}:{port + OFFSETS['management']}")
+    deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if (code := server.process.poll()) is not None:
             raise ServerError(f"TorchServe exited with code {code} before it was ready; its last lines are above")
-        if is_ready(server.url, 1, server.token):
+        if is_ready(server.url, 1, server.token) and _listens(server.process.pid, port):
             return
         if (failure := restarts.startup_failure()) is not None:
             raise ServerError(failure)
         time.sleep(0.1)
     raise ServerError(f"TorchServe did not become ready within {START_TIMEOUT:.0f} seconds")
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether a process accepts connections on a port; True where the system does not say."""
+    try:
+        sockets = psutil.Process(pid).net_connections("inet")
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets)

@@ -17,7 +17,8 @@ import requests
 from PIL import Image
 
 from mnist_lightning.client import ask
-from mnist_lightning.serving.torchserve import Server, free_port, running
+from mnist_lightning.serving import torchserve
+from mnist_lightning.serving.torchserve import Server, ServerError, free_port, running
 from tests.server.connections import connect, worker
 from tests.server.serve_process import wait_until
 from tests.support import SEVEN, verb
@@ -132,3 +133,13 @@ def test_a_handler_that_cannot_be_imported_ends_the_start(small_store: Path, tmp
     assert done.stderr.splitlines()[-1].startswith("error: the archive's handler fails")
     assert "No module named 'nothing_of_this_name'" in done.stderr
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
+
+
+def test_a_server_that_took_the_port_meanwhile_does_not_answer_for_this_one(
+    own_server: Server, small_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torchserve, "check_ports_are_free", lambda *_: None)  # they were free when it looked
+    port = int(own_server.url.rpartition(":")[2])
+    with pytest.raises(ServerError, match="before it was ready"), running(small_store, port):
+        pass
+    assert ask(DIGIT, own_server.url)["prediction"] == 7
