@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks import presentations
 from benchmarks.common import make_parser
-from benchmarks.presentations import Generator, Image, encode, paint, rotate, strokes
 from benchmarks.traits import TRAITS, add_strokes
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.datasets import mnist
+from mnist_lightning.evaluation import presentations
+from mnist_lightning.evaluation.presentations import Generator, Image, encode, paint, rotate, strokes
 from mnist_lightning.preprocessing.decode import decode
 from mnist_lightning.web.app import EXAMPLES
 

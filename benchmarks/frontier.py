@@ -4,8 +4,8 @@
     .venv/bin/python -m benchmarks.frontier --seeds 3 --pictures FOLDER ...
 
 Trains as `mnist_lightning.train` does, with the recipe config/train.yaml. Reports the validation set as it is and with
-the fifteen corruptions of `benchmarks.corruptions`, and folders of labelled pictures; the test set is not read. Prints
-a Markdown table and, last, one line of JSON; writes docs/frontier.png.
+the corruptions of `evaluation.corruptions`, and folders of labelled pictures; the test set is not read. Prints a
+Markdown table and, last, one line of JSON; writes docs/frontier.png.
 """
 
 import json
@@ -22,11 +22,11 @@ from torch import nn
 
 from benchmarks.ablation import LabeledFiles, accuracy
 from benchmarks.common import conditions, make_parser
-from benchmarks.corruptions import CORRUPTIONS
 from benchmarks.learning_curve import load_recipe
 from benchmarks.robustness import as_bmp, concatenate, load_folder, present_all
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.evaluation import plots
+from mnist_lightning.evaluation.corruptions import CORRUPTIONS
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.fit import fit, silence_warnings

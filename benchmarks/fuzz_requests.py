@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.presentations import PRESENTATIONS, encode
+from mnist_lightning.evaluation.presentations import PRESENTATIONS, encode
 
 Generator = np.random.Generator
 Digits = NDArray[np.uint8]  # (N, 28, 28)

@@ -9,11 +9,11 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from benchmarks.presentations import PAPER, Ink, encode, paint
 from mnist_lightning.datasets import numbers, paper
 from mnist_lightning.datasets.camera import SUPERSAMPLING, develop
 from mnist_lightning.datasets.page import Hand, Page, strokes
 from mnist_lightning.datasets.samples import Sample
+from mnist_lightning.evaluation.presentations import PAPER, Ink, encode, paint
 from mnist_lightning.preprocessing.decode import Bytes
 
 FEWEST, MOST = 2, 6  # digits of a number

@@ -29,7 +29,6 @@ from benchmarks import number_pictures, oversegmentation
 from benchmarks.common import conditions, make_parser, median_seconds
 from benchmarks.number_pictures import APART, COLUMNS, LINES, TOUCHING, Digits, Draw
 from benchmarks.oversegmentation import Lattice, Weights
-from benchmarks.presentations import PRESENTATIONS
 from mnist_lightning.client import number_of
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.datasets import samples
@@ -39,6 +38,7 @@ from mnist_lightning.datasets.samples import Sample
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.evaluation.classify import Outcome, Unanswered, answer_images
 from mnist_lightning.evaluation.numbers import HIGH_CONFIDENCE, NumberReport, NumberResults, make_report
+from mnist_lightning.evaluation.presentations import PRESENTATIONS
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.preprocessing import normalize

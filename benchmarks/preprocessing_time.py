@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from benchmarks.common import conditions, make_parser, median_seconds
-from benchmarks.presentations import encode
+from mnist_lightning.evaluation.presentations import encode
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.normalize import from_bytes, normalize
 

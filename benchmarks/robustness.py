@@ -23,11 +23,19 @@ from PIL import Image
 
 from benchmarks.ablation import EVERYTHING, LabeledFiles, ablation, accuracy
 from benchmarks.common import conditions, make_parser
-from benchmarks.corruptions import CORRUPTIONS
-from benchmarks.presentations import PRESENTATIONS, Generator, Presentation, encode, paint, rotate, strokes
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.datasets import mnist, samples
 from mnist_lightning.evaluation import plots
+from mnist_lightning.evaluation.corruptions import CORRUPTIONS
+from mnist_lightning.evaluation.presentations import (
+    PRESENTATIONS,
+    Generator,
+    Presentation,
+    encode,
+    paint,
+    rotate,
+    strokes,
+)
 from mnist_lightning.models import archive
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.preprocessing.decode import Bytes

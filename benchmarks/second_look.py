@@ -13,11 +13,11 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.common import conditions, make_parser
-from benchmarks.presentations import encode, paint, rotate, strokes
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.datasets import mnist, outliers
 from mnist_lightning.datasets.sketches import DrawFunction
 from mnist_lightning.evaluation.classify import answer_images
+from mnist_lightning.evaluation.presentations import encode, paint, rotate, strokes
 from mnist_lightning.inference import second_look
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import DigitNet

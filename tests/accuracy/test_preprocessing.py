@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import corruptions, presentations
 from mnist_lightning.datasets import mnist
+from mnist_lightning.evaluation import corruptions, presentations
 from mnist_lightning.evaluation.classify import answer_images
 from mnist_lightning.models import archive
 from mnist_lightning.models.digitnet import DigitNet

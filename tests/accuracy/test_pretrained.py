@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import presentations
 from benchmarks.traits import TRAITS, add_strokes
 from mnist_lightning.datasets import mnist
+from mnist_lightning.evaluation import presentations
 from mnist_lightning.evaluation.classify import answer_images
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import DigitNet, predict_logits

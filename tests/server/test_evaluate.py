@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import presentations
 from mnist_lightning import evaluate
 from mnist_lightning.datasets import mnist
+from mnist_lightning.evaluation import presentations
 from mnist_lightning.serving.torchserve import Server
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.ablation import EVERYTHING, VARIANTS, preprocessing_variant
-from benchmarks.corruptions import CORRUPTIONS
-from benchmarks.presentations import PRESENTATIONS
 from mnist_lightning.datasets import mnist
+from mnist_lightning.evaluation.corruptions import CORRUPTIONS
+from mnist_lightning.evaluation.presentations import PRESENTATIONS
 from mnist_lightning.preprocessing.decode import Bytes, decode
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks import presentations
 from mnist_lightning import client
+from mnist_lightning.evaluation import presentations
 from mnist_lightning.evaluation.classify import Unanswered, network_classifier, server_classifier
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.models.digitnet import DigitNet, load

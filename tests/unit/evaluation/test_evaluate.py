@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import presentations
 from mnist_lightning import evaluate
 from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.datasets import mnist
 from mnist_lightning.datasets.samples import mnist_test_set
+from mnist_lightning.evaluation import presentations
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import predict_logits
 from mnist_lightning.serving.torchserve import free_port

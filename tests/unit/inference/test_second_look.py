@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import presentations
+from mnist_lightning.evaluation import presentations
 from mnist_lightning.inference import prediction, second_look
 from mnist_lightning.inference.second_look import ANGLES, DISCOUNT, look_again
 from mnist_lightning.preprocessing.decode import decode

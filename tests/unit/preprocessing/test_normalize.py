@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import presentations
 from mnist_lightning.datasets import mnist
+from mnist_lightning.evaluation import presentations
 from mnist_lightning.inference.tensors import parse_pixels
 from mnist_lightning.preprocessing.errors import BadPictureError, NoDigitError
 from mnist_lightning.preprocessing.normalize import from_bytes, from_image, is_in_mnist_form, normalize

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import presentations
 from mnist_lightning.datasets import mnist, paper
 from mnist_lightning.datasets.page_steps import KINDS
+from mnist_lightning.evaluation import presentations
 from mnist_lightning.preprocessing import normalize as normalization
 from mnist_lightning.preprocessing import segment
 from mnist_lightning.preprocessing.decode import Bytes, decode, image_pyramid

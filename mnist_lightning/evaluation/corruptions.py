@@ -1,4 +1,4 @@
-"""Fifteen corruptions of MNIST's images for evaluation; `mnist_lightning.datasets.corruptions` has those of training.
+"""Fifteen corruptions of MNIST's images, for evaluation only; `datasets.corruptions` has those of training.
 
 The names are those of Mu and Gilmer, "MNIST-C: A Robustness Benchmark for Computer Vision" (2019); the formulas and
 strengths are this project's own. Each function takes an image (28, 28) uint8, white ink on black, and a random
