@@ -13,6 +13,7 @@ VERBS: Mapping[str, tuple[str, str]] = {  # module and summary of each verb
     "serve": ("mnist_lightning.serve", "start TorchServe with the archive"),
     "client": ("mnist_lightning.client.__main__", "ask a running server about pictures, or read whole folders"),
     "draw": ("mnist_lightning.draw", "open a page to draw digits on"),
+    "feedback": ("mnist_lightning.feedback", "make data of the page's corrections"),
     "evaluate": ("mnist_lightning.evaluate", "measure accuracy on labelled pictures"),
     "benchmark": ("mnist_lightning.benchmark", "measure a running server under load"),
     "drift": ("mnist_lightning.drift", "compare a server's pictures with its reference"),

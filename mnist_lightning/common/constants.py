@@ -16,3 +16,4 @@ REFERENCE, RECORDED_REFERENCE = "reference.json", "recorded-reference.json"
 CHALLENGER, SHARES, CANARY_ENDED = "challenger", "shares.json", "canary-ended"
 # Metrics of drift: pictures by feature and bin, and the same of the reference.
 FEATURES_METRIC, REFERENCE_METRIC = "mnist_features_total", "mnist_features_reference"
+FEEDBACK_LABELS, FEEDBACK_LOCK = "labels.jsonl", ".lock"  # in a feedback folder, beside its pictures

@@ -59,6 +59,18 @@ def replace_all(moves: Mapping[Path, Path]) -> None:
         _flush_folder(folder)
 
 
+def move_folder(source: Path, target: Path) -> None:
+    """Move a complete folder, readable for all users, to a path in the same file system that does not exist.
+
+    Its files are on the disk before. Raises OSError.
+    """
+    for path in (source, *source.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        _flush_folder(path) if path.is_dir() else _flush(path, os.O_RDWR)
+    source.replace(target)
+    _flush_folder(target.parent)
+
+
 def append_line(path: Path, line: str) -> None:
     """Append a line to a text file, which is created if need be; it is on the disk when this returns.
 

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -13,6 +13,7 @@ from mnist_lightning.common.files import write_atomic
 from mnist_lightning.common.pictures import SUFFIXES, is_image
 from mnist_lightning.datasets import mnist
 
+DIGITS = "0123456789"
 LINES_OF_DIGITS = re.compile(r"[0-9]+(?:_[0-9]+)*")
 Label = TypeVar("Label", int, str)
 
@@ -52,7 +53,14 @@ class Sample(Generic[Label]):
 
 
 def load_folder(folder: Path) -> Iterable[Sample[int]]:
-    """The labelled image files of a folder and its sub-folders.
+    """The labelled image files of a folder and its sub-folders, as by `find_labelled`, with its errors."""
+    for path, label in find_labelled(folder):
+        group = (path.parent.parent if _names_digit(path.parent, folder) else path.parent).relative_to(folder)
+        yield Sample(str(path.relative_to(folder)), str(group), label, path.read_bytes())
+
+
+def find_labelled(folder: Path) -> Iterator[tuple[Path, int]]:
+    """The image files of a folder and its sub-folders, sorted, each with its label.
 
     The label is the first character of the file name, or the name of the file's folder if that is one digit.
 
@@ -60,12 +68,15 @@ def load_folder(folder: Path) -> Iterable[Sample[int]]:
         SampleError: `folder` is no folder or has no image file, or a file has no label.
     """
     for path in _find_images(folder):
-        digit_folder = path.parent != folder and len(path.parent.name) == 1 and path.parent.name in "0123456789"
-        label = path.parent.name if digit_folder else path.name[0]
-        if label not in "0123456789":
+        label = path.parent.name if _names_digit(path.parent, folder) else path.name[0]
+        if label not in DIGITS:
             raise SampleError(f"{path}: neither the file's name starts with a digit nor is its folder named by one")
-        group = (path.parent.parent if digit_folder else path.parent).relative_to(folder)
-        yield Sample(str(path.relative_to(folder)), str(group), int(label), path.read_bytes())
+        yield path, int(label)
+
+
+def _names_digit(parent: Path, folder: Path) -> bool:
+    """Whether the name of a file's folder, inside `folder`, is its label."""
+    return parent != folder and len(parent.name) == 1 and parent.name in DIGITS
 
 
 def load_numbers(folder: Path) -> Iterable[Sample[str]]:

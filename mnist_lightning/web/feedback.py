@@ -15,10 +15,9 @@ from pathlib import Path
 from filelock import FileLock
 from PIL import Image
 
+from mnist_lightning.common.constants import FEEDBACK_LABELS, FEEDBACK_LOCK
 from mnist_lightning.common.files import append_line, replace_all, write_atomic
 from mnist_lightning.preprocessing.decode import decode
-
-LABELS_FILE, LOCK_FILE = "labels.jsonl", ".lock"
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,10 @@ def save(folder: Path, content: bytes, label: int, prediction: int | None = None
     at = datetime.now(UTC).isoformat(timespec="seconds")
     line = json.dumps({"picture": path.name, "label": label, "read": prediction, "at": at})
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / LOCK_FILE):
+    with FileLock(folder / FEEDBACK_LOCK):
         stored = [one for one in (folder / f"{digit}-{digest}.png" for digit in range(10)) if one.exists()]
         _check(folder, quota, new_bytes=len(line) + 1 + (0 if stored else file.tell()), is_new=not stored)
-        append_line(folder / LABELS_FILE, line)  # first: without its picture it does not count
+        append_line(folder / FEEDBACK_LABELS, line)  # first: without its picture it does not count
         if not stored:
             write_atomic(path, file.getvalue())
         for former in stored:  # one; two if an earlier release was killed

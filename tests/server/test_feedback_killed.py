@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.web import feedback
+from mnist_lightning.common.constants import FEEDBACK_LABELS, FEEDBACK_LOCK
 from tests.support import PROJECT, SEVEN
 
 FORMER, LABEL, LATER = 1, 7, 3
@@ -86,13 +86,13 @@ def test_a_picture_has_at_most_one_label(folders: list[Path]) -> None:
 def test_a_later_correction_replaces_it(folders: list[Path]) -> None:
     for folder in folders:
         assert stored_labels(folder) == [LATER]
-        strays = [path.name for path in folder.glob(".*") if path.name != feedback.LOCK_FILE]
+        strays = [path.name for path in folder.glob(".*") if path.name != FEEDBACK_LOCK]
         assert len(strays) <= 1
 
 
 def stored_labels(folder: Path) -> list[int]:
     """The labels of the pictures in a folder; each has a line with the same label."""
-    path = folder / feedback.LABELS_FILE
+    path = folder / FEEDBACK_LABELS
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     labels = {line["picture"]: line["label"] for line in lines}
     return [labels[picture.name] for picture in folder.glob("[0-9]*.png")]

@@ -10,12 +10,11 @@ import pytest
 import requests
 
 from benchmarks.examples import EXAMPLE_PICTURES
-from mnist_lightning.common.constants import MAX_REQUEST_BYTES
+from mnist_lightning.common.constants import FEEDBACK_LABELS, FEEDBACK_LOCK, MAX_REQUEST_BYTES
 from mnist_lightning.common.paths import resource
 from mnist_lightning.preprocessing.decode import decode
 from mnist_lightning.preprocessing.normalize import from_bytes, normalize_with_count, turn
 from mnist_lightning.serving.torchserve import free_port
-from mnist_lightning.web import feedback
 from mnist_lightning.web.app import EXAMPLES
 from mnist_lightning.web.feedback import Quota
 from tests.disks import file_size_limit
@@ -166,7 +165,7 @@ def test_full_feedback_folder_is_507_with_the_remedy(tmp_path: Path) -> None:
 def test_full_disk_is_507(tmp_path: Path) -> None:
     with running_page("http://127.0.0.1:1", tmp_path) as page, file_size_limit(10):
         check_error(page, "feedback/7", DIGIT, 507, f"{tmp_path} cannot be written: No space left on device")
-    assert {path.name for path in tmp_path.iterdir()} <= {feedback.LABELS_FILE, feedback.LOCK_FILE}
+    assert {path.name for path in tmp_path.iterdir()} <= {FEEDBACK_LABELS, FEEDBACK_LOCK}
 
 
 def test_the_examples_are_pictures_of_their_digits(page: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mnist_lightning.common.constants import FEEDBACK_LABELS, FEEDBACK_LOCK
 from mnist_lightning.datasets import samples
 from mnist_lightning.preprocessing.normalize import from_bytes
 from mnist_lightning.web import feedback
@@ -28,7 +29,7 @@ def resized(side: int) -> bytes:
 
 def entries(folder: Path) -> list[dict[str, object]]:
     """The lines that count: the last one of each picture that is there."""
-    lines = [json.loads(line) for line in (folder / feedback.LABELS_FILE).read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / FEEDBACK_LABELS).read_text().splitlines()]
     return list({line["picture"]: line for line in lines if (folder / line["picture"]).exists()}.values())
 
 
@@ -46,8 +47,8 @@ def test_last_label_of_a_picture_replaces_earlier_ones(tmp_path: Path) -> None:
     feedback.save(tmp_path, DIGIT, 1)
     second = feedback.save(tmp_path, resized(140), 2)
     last = feedback.save(tmp_path, DIGIT, 7)
-    visible = {path.name for path in tmp_path.iterdir() if path.name != feedback.LOCK_FILE}
-    assert visible == {second.name, last.name, feedback.LABELS_FILE}
+    visible = {path.name for path in tmp_path.iterdir() if path.name != FEEDBACK_LOCK}
+    assert visible == {second.name, last.name, FEEDBACK_LABELS}
     assert [(entry["picture"], entry["label"]) for entry in entries(tmp_path)] == [(second.name, 2), (last.name, 7)]
     assert [sample.label for sample in samples.load_folder(tmp_path)] == [2, 7]
 
@@ -59,7 +60,7 @@ def test_labels_stored_by_earlier_versions_are_kept(tmp_path: Path) -> None:
         "read": 5,
         "at": "2025-01-01T00:00:00+00:00",
     }
-    (tmp_path / feedback.LABELS_FILE).write_text(json.dumps(earlier) + "\n")
+    (tmp_path / FEEDBACK_LABELS).write_text(json.dumps(earlier) + "\n")
     (tmp_path / earlier["picture"]).write_bytes(DIGIT)
     feedback.save(tmp_path, DIGIT, 7, 1)
     first, second = entries(tmp_path)
@@ -88,7 +89,7 @@ def test_two_labels_that_an_earlier_version_left_become_one(tmp_path: Path) -> N
 
 def test_the_list_is_appended_to(tmp_path: Path) -> None:
     feedback.save(tmp_path, DIGIT, 7)
-    path = tmp_path / feedback.LABELS_FILE
+    path = tmp_path / FEEDBACK_LABELS
     inode, content = path.stat().st_ino, path.read_bytes()
     feedback.save(tmp_path, resized(140), 2)
     assert path.stat().st_ino == inode
@@ -121,10 +122,10 @@ def test_the_bytes_of_all_files_are_limited(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_former_label(tmp_path: Path) -> None:
     feedback.save(tmp_path, DIGIT, 1)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with file_size_limit((tmp_path / feedback.LABELS_FILE).stat().st_size), pytest.raises(OSError, match="too large"):
+    with file_size_limit((tmp_path / FEEDBACK_LABELS).stat().st_size), pytest.raises(OSError, match="too large"):
         feedback.save(tmp_path, DIGIT, 7)
     with file_size_limit(300), pytest.raises(OSError, match="too large"):
         feedback.save(tmp_path, resized(140), 2)
     assert [entry["label"] for entry in entries(tmp_path)] == [1]
-    left = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != feedback.LABELS_FILE}
-    assert left == {name: content for name, content in before.items() if name != feedback.LABELS_FILE}
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != FEEDBACK_LABELS}
+    assert left == {name: content for name, content in before.items() if name != FEEDBACK_LABELS}
