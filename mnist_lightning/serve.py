@@ -61,7 +61,7 @@ def _check(options: argparse.Namespace) -> int:
     """Ask a running server of this user for a prediction; return 0 or 1."""
     if (server := pid_file.find(options.port)) is not None:
         return int(not is_ready(server.url, token=server.token(options.token_file)))
-    url = probe_url(options.host, options.port or DEFAULT_PORT)
+    url = probe_url(options.host, DEFAULT_PORT if options.port is None else options.port)
     return int(not is_ready(url, token=tokens.resolve_token(options.token_file)))
 
 
@@ -70,7 +70,7 @@ def _serve(options: argparse.Namespace) -> int:
     reload_requested = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: reload_requested.set())
     interrupt_once()
-    port = options.port or DEFAULT_PORT
+    port = DEFAULT_PORT if options.port is None else options.port
     try:
         with pid_file.registered(port, probe_url(options.host, port), options.token_file):
             retries = 0  # the first start must succeed

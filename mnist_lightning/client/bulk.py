@@ -39,7 +39,7 @@ class Summary:
 
 
 class FolderError(RuntimeError):
-    """There is no picture to read; the message includes the remedy."""
+    """There is no picture to read, or there are two of one name; the message includes the remedy."""
 
 
 def find_pictures(names: Sequence[str], on_error: OnError) -> dict[str, Path]:
@@ -57,7 +57,11 @@ def find_pictures(names: Sequence[str], on_error: OnError) -> dict[str, Path]:
             found[str(image.relative_to(path) if len(names) == 1 else image)] = image
     if not found:
         raise FolderError(f"{', '.join(names)}: no picture ({', '.join(sorted(SUFFIXES))})")
-    return {table.path_cell(key): path for key, path in found.items()}
+    cells: dict[str, Path] = {}
+    for key, path in found.items():
+        if cells.setdefault(cell := table.path_cell(key), path) != path:  # one has a byte that is written like a text
+            raise FolderError(f"two pictures have the path {cell} in the table; rename one of them")
+    return cells
 
 
 def read_into_table(pictures: Mapping[str, Path], path: Path, lanes: Lanes, *, resume: bool) -> Summary:

@@ -7,6 +7,7 @@ import re
 MAX_SECONDS = 86_400
 MAX_SEED = 2**32 - 1
 ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(?::(\d{1,5}))?/?", re.IGNORECASE)
+MAX_PORT = 65_535
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -49,7 +50,7 @@ def _float(text: str) -> float:
 
 def origin(text: str) -> str:
     """Parse a web page's origin, and return it as browsers send it. Raises argparse.ArgumentTypeError."""
-    if not (found := ORIGIN.fullmatch(text)):
+    if not (found := ORIGIN.fullmatch(text)) or int(found[3] or 0) > MAX_PORT:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no origin: a scheme, a host (in its ASCII form) and maybe a port, as in https://example.com"
         )

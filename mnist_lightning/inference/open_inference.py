@@ -128,7 +128,9 @@ def binary_data(tensor: Mapping[str, Any], content: bytes | None) -> bytes | Non
         return None
     if content is None:
         raise BadTensorError(f"the tensor has binary_data_size, but the request has no header {HEADER_LENGTH}")
-    if type(size) is not int or size != len(content):
+    if size is not None and type(size) is not int:
+        raise BadTensorError(f"the tensor's binary_data_size is {json_type(size)}, not an integer")
+    if size != len(content):
         found = "missing" if size is None else shorten(size)
         raise BadTensorError(f"the tensor's binary_data_size is {found}, but {len(content):,} bytes follow the JSON")
     return content
@@ -166,7 +168,9 @@ def _parse_outputs(outputs: object, *, binary: bool) -> dict[str, bool]:
         raise UnknownFormError(f'"outputs" must be a list of at most {MAX_OUTPUTS} tensors')
     wanted = {}
     for output in outputs:
-        name = output.get("name") if isinstance(output, dict) else None
+        if not isinstance(output, dict):
+            raise UnknownFormError(f'an output is {json_type(output)}, not an object with a "name"')
+        name = output.get("name")
         if not (isinstance(name, str) and name in {**OUTPUTS, **EXPLANATIONS}):
             raise UnknownFormError(f"no output is named {shorten(name)!r}; the names are {', '.join(OUTPUTS)}")
         wanted[name] = parse_parameters(output).get("binary_data", binary) is True

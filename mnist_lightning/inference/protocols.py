@@ -114,7 +114,9 @@ def _parse_body(body: object, headers: Mapping[str, str]) -> Request:
         return Request([_parse_picture(body)], format_plain)
     except NotAPictureError as error:
         if "json" in headers.get("content-type", "").lower():
-            raise BadJSONError(f"the body is declared as JSON and does not parse: {len(body):,} bytes") from error
+            raise BadJSONError(
+                f"the body is declared as JSON, but it is no object or list: {len(body):,} bytes"
+            ) from error
         raise
 
 
@@ -126,7 +128,8 @@ def _load_json(body: bytes | bytearray) -> object:
     except RecursionError as error:
         raise BadJSONError("the JSON is nested too deeply") from error
     except ValueError as error:  # also for invalid UTF-8 and integers of more digits than Python reads
-        raise BadJSONError(f"the JSON does not parse: {str(error)[:120]}") from error
+        reason = "a number has too many digits" if "sys.set_int" in str(error) else str(error)[:120]
+        raise BadJSONError(f"the JSON does not parse: {reason}") from error
 
 
 def _parse_json(body: object) -> Request:

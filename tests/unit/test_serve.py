@@ -50,7 +50,7 @@ def test_a_port_in_use(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pid_file.find(port) is None
 
 
-@pytest.mark.parametrize("port", [80, 2033, 65534, 99999])
+@pytest.mark.parametrize("port", [0, 80, 2033, 65534, 99999])
 def test_a_port_out_of_range(port: int, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is out of range" in error_of(capsys, "--port", port, "--store", store)
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -239,3 +240,10 @@ def test_a_full_disk_keeps_whole_rows(folder: Path, capsys: pytest.CaptureFixtur
         assert paths(out) == []
         assert main([str(folder), "--csv", str(out), "--url", url, "--resume"]) == 0
     assert len(paths(out)) == 4
+
+
+def test_two_files_of_one_path_in_the_table_are_reported(tmp_path: Path) -> None:
+    for name in (b"\xff.png", rb"\xff.png"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"a picture")
+    with pytest.raises(bulk.FolderError, match=r"two pictures have the path \\xff\.png in the table; rename one"):
+        bulk.find_pictures([str(tmp_path)], on_error=print)

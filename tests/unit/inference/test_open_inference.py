@@ -236,7 +236,12 @@ FAULTS: dict[str, tuple[dict[str, Any], bytes, str | None, str]] = {
         None,
         "is -1, but 3,136",
     ),
-    "a size of true": (inputs("UINT8", [1], b"", parameters={"binary_data_size": True}), b"1", None, "is True, but 1 "),
+    "a size of true": (
+        inputs("UINT8", [1], b"", parameters={"binary_data_size": True}),
+        b"1",
+        None,
+        "is true or false, not an integer",
+    ),
     "both": (inputs("FP32", [28, 28], PIXELS, data=[1]), PIXELS, None, "data both in the JSON and after it"),
     "half a number": (inputs("FP32", [28, 28], PIXELS[1:]), PIXELS[1:], None, "no multiple of FP32's 4"),
     "another shape": (inputs("FP32", [2, 784], PIXELS), PIXELS, None, "its data holds 784 numbers"),
@@ -255,7 +260,7 @@ FAULTS: dict[str, tuple[dict[str, Any], bytes, str | None, str]] = {
     "V1": ({"instances": []}, b"", None, 'no object with "inputs"'),
     "parameters": ({"inputs": [], "parameters": [1]}, b"", None, '"parameters" is a list'),
     "outputs": ({"inputs": [], "outputs": {"name": "x"}}, b"", None, '"outputs" must be a list'),
-    "an output": ({"inputs": [], "outputs": ["x"]}, b"", None, "no output is named 'None'"),
+    "an output": ({"inputs": [], "outputs": ["x"]}, b"", None, "an output is a string, not an object"),
     "an output's name": ({"inputs": [], "outputs": [{"name": "é" * 999}]}, b"", None, "no output is named 'éé"),
     "a classification": (
         {"inputs": [], "outputs": [{"name": "prediction", "parameters": {"classification": 3}}]},

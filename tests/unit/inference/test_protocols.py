@@ -357,6 +357,18 @@ BAD: dict[str, tuple[Mapping[str, object], str, int, str]] = {
     "v2, 300": (body(tensor("FP32", [784], changed(300.0))), "BadNumbersError", 400, "value 3 is 300"),
     "v2, texts missing": (body(tensor("BYTES", [2], [BASE64])), "BadTensorError", 400, "1 strings"),
     "v2, BYTES of numbers": (body(tensor("BYTES", [784], FLAT)), "BadTensorError", 400, "a number"),
+    "v2, an output as text": (
+        body({**tensor("FP32", [784], FLAT), "outputs": ["number"]}),
+        "UnknownFormError",
+        400,
+        'a string, not an object with a "name"',
+    ),
+    "too many digits in JSON": (
+        {"body": b"[" + b"1" * 5000 + b"]"},
+        "BadJSONError",
+        400,
+        "a number has too many digits",
+    ),
     "v2, one bad": (body(tensor("BYTES", [2], [BASE64, "?"])), "BadBase64Error", 400, "data[1]: "),
 }
 
