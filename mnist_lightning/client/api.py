@@ -11,6 +11,7 @@ from mnist_lightning.common import tokens
 from mnist_lightning.common.constants import MAX_REQUEST_BYTES
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+EXPLANATION_SECONDS = 50.0  # that an explanation may take longer: a worker's first one loads torch
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 EXPLANATION_FIELDS = ("seen", "explanation")
 MAX_MESSAGE = 500  # characters of an answer that an error repeats
@@ -49,7 +50,7 @@ def ask(
     single digit, the answer also contains `note`, a sentence for the user; if it was read better turned, `rotation`,
     the degrees that the digit is turned by, clockwise.
 
-    For several digits, `confidence` is the probability that every one is right, `digits` is a list with an object for
+    For several digits, `confidence` is the probability that all are right, `digits` is a list with an object for
     each, line after line and from left to right, and `lines`, if there are several, a list of their strings. An object
     contains `prediction`, `confidence`, `probabilities`, `is_digit` and `box`, its left, top, width and height in
     pixels of the picture.
@@ -57,16 +58,18 @@ def ask(
     With `explain`, the answer and each of `digits` also contain `seen`, the 28×28 network input with values from 0 to
     255, and `explanation`, 28×28 attributions that are positive where a pixel supports the prediction.
 
-    Raises ClientError if the server is not running, takes longer than `timeout` seconds, or rejects the picture.
+    Raises ClientError if the server is not running, rejects the picture, or takes longer than `timeout` seconds, for an
+    explanation EXPLANATION_SECONDS more.
     """
+    limit = timeout + (EXPLANATION_SECONDS if explain else 0)
     headers = {"Content-Type": "application/octet-stream", **tokens.auth_headers(token)}
     try:
         endpoint = f"{url.rstrip('/')}/{'explanations' if explain else 'predictions'}/mnist"
         with session(url) as http:
-            answer = http.post(endpoint, data=picture, headers=headers, timeout=timeout)
+            answer = http.post(endpoint, data=picture, headers=headers, timeout=limit)
         body = answer.json()
     except requests.Timeout as error:
-        raise timed_out(url, timeout) from error
+        raise timed_out(url, limit) from error
     except requests.ConnectionError as error:
         raise no_server(url) from error
     except requests.exceptions.JSONDecodeError as error:

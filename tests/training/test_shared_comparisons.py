@@ -41,7 +41,7 @@ def ended(process: subprocess.Popen[Any], by: int) -> Iterator[None]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, by)
-        process.wait(30)
+        process.wait(60)
 
 
 def wait_for(what: str, ready: Any) -> None:
@@ -99,7 +99,7 @@ def mlflow_server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> It
         except requests.RequestException:
             return False
 
-    with ended(process, signal.SIGTERM):
+    with ended(process, signal.SIGKILL):  # at SIGTERM it waits for connections
         wait_for("MLflow server", answers)
         yield url
 
