@@ -107,4 +107,5 @@ def test_no_process_is_left_after_an_error(small_store: Path) -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with pytest.raises(OSError, match="the disk is full"):
         read(small_store, [DIGIT] * 40, fail)
-    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    started = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    assert psutil.wait_procs(started, timeout=30)[1] == []
