@@ -23,7 +23,7 @@ from mnist_lightning.inference.errors import (
     internal_error,
     strip_traceback,
 )
-from mnist_lightning.inference.loader import MAX_BATCH, Model, load_model
+from mnist_lightning.inference.loader import Model, load_model
 from mnist_lightning.inference.metrics import MetricsBuffer, worker_name
 from mnist_lightning.inference.open_inference import HEADER_LENGTH, encode
 from mnist_lightning.inference.prediction import Answer, Reading
@@ -115,7 +115,7 @@ class DigitHandler:
 
     def inference(self, images: Images) -> tuple[Images, Images]:
         """(B, 28, 28) floats in [0, 1] -> (B, 10) probabilities of the digits, (B,) of showing a digit."""
-        return prediction.predict(self.model.session, images, MAX_BATCH)
+        return self.model.predict(images)
 
     def postprocess(
         self, request: Request | Exception, answered: Answers, context: Any, index: int, limit: Limit

@@ -61,8 +61,12 @@ def _check(options: argparse.Namespace) -> int:
     """Ask a running server of this user for a prediction; return 0 or 1."""
     if (server := pid_file.find(options.port)) is not None:
         return int(not is_ready(server.url, token=server.token(options.token_file)))
-    url = probe_url(options.host, DEFAULT_PORT if options.port is None else options.port)
+    url = probe_url(options.host, _port(options))
     return int(not is_ready(url, token=tokens.resolve_token(options.token_file)))
+
+
+def _port(options: argparse.Namespace) -> int:
+    return DEFAULT_PORT if options.port is None else int(options.port)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -70,7 +74,7 @@ def _serve(options: argparse.Namespace) -> int:
     reload_requested = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: reload_requested.set())
     interrupt_once()
-    port = DEFAULT_PORT if options.port is None else options.port
+    port = _port(options)
     try:
         with pid_file.registered(port, probe_url(options.host, port), options.token_file):
             retries = 0  # the first start must succeed

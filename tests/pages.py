@@ -5,13 +5,14 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import uvicorn
 
 from mnist_lightning.web.app import Settings, create_app
 from mnist_lightning.web.feedback import Quota
+from tests.http_servers import Quiet, serving
 
 Answer = tuple[int, object]  # HTTP status, JSON body
 
@@ -35,7 +36,7 @@ def running_page(url: str, feedback: Path, timeout: float = 10.0, quota: Quota |
 def stub_model_server(answer: Callable[[], Answer], port: int = 0) -> Iterator[str]:
     """Run a model server that answers every request with the result of `answer`, and yield its URL."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             status, body = answer()
@@ -46,14 +47,5 @@ def stub_model_server(answer: Callable[[], Answer], port: int = 0) -> Iterator[s
                 self.end_headers()
                 self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
-            """Keep the test's output clean."""
-
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler, port) as url:
+        yield url

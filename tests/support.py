@@ -18,6 +18,17 @@ from tests.make_weights import WEIGHTS_FILE
 
 PROJECT = Path(__file__).resolve().parent.parent
 SEVEN = PROJECT / "tests" / "seven.png"  # MNIST's first test digit, dark on white, 280×280 pixels
+# The start of a script: an import of the packages that `blocked` names fails, as if they were not installed.
+BLOCK_IMPORTS = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ImportError(f"{{name}} is not installed")
+
+sys.meta_path.insert(0, Blocked())
+"""
 TIMEOUT = 300  # seconds for one command
 
 

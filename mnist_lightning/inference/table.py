@@ -1,12 +1,10 @@
 """Pictures in a column of a table -> answers with the same fields in every row, as MLflow and Spark expect them."""
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import chain, islice
 
 import numpy as np
 
-from mnist_lightning.inference import prediction
 from mnist_lightning.inference.loader import MAX_BATCH, Model
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.inference.protocols import parse_request
@@ -36,14 +34,13 @@ def answer_column(model: Model, pictures: Iterable[object], on_error: str = RAIS
     """
     if on_error not in (RAISE, REPORT):
         raise ValueError(f"{ON_ERROR} is {on_error!r}; {RAISE} and {REPORT} are accepted")
-    predict = partial(prediction.predict, model.session, max_batch=MAX_BATCH)
     unpacked = enumerate(chain.from_iterable(map(_unpack, pictures)))
     answers: list[Answer] = []
     while batch := [*islice(unpacked, MAX_BATCH)]:  # a table may be larger than memory allows for its images
         images = [_normalize(place, picture, on_error) for place, picture in batch]
         # Each picture is a request of its own, as if the server were asked about it alone.
         requests = [[image] if isinstance(image, NormalizedImage) else [] for image in images]
-        readings = prediction.read(requests, predict, model.threshold)
+        readings = model.read(requests)
         answers += [
             MISSING | (dict(reading[0].answer) if reading else {"error": str(image)})
             for reading, image in zip(readings, images, strict=True)

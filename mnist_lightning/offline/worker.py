@@ -10,15 +10,13 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import IO
 
 import cv2
 
-from mnist_lightning.inference import prediction
 from mnist_lightning.inference.errors import error_response, internal_error, strip_traceback
-from mnist_lightning.inference.loader import MAX_BATCH, Model
+from mnist_lightning.inference.loader import Model
 from mnist_lightning.inference.protocols import Request, parse_request
 from mnist_lightning.inference.timeout import REQUEST_SECONDS, CpuBudget, install_handler
 from mnist_lightning.offline.archive import load_archive
@@ -48,10 +46,9 @@ def answer(model: Model, pictures: Sequence[bytes]) -> list[Response]:
     """The server's responses to requests with one of the pictures each."""
     requests = [_parse(picture) for picture in pictures]
     images = [request.images if isinstance(request, Request) else [] for request in requests]
-    readings = prediction.read(images, partial(prediction.predict, model.session, max_batch=MAX_BATCH), model.threshold)
     return [
         (200, request.format([reading.answer for reading in own])) if isinstance(request, Request) else _refuse(request)
-        for request, own in zip(requests, readings, strict=True)
+        for request, own in zip(requests, model.read(images), strict=True)
     ]
 
 

@@ -121,10 +121,11 @@ class Calibrated:
 def calibrate(session: InferenceSession, lines: Sequence[LineSample]) -> Calibrated:
     """Measure an exported line reader on lines, as the server reads them."""
     strips = [line.strip for line in lines]
-    reader = Reader(session, Confidence())
-    read = _fit([reader.read_once([strip])[0] for strip in strips], lines)
+    uncalibrated = Reader(session, Confidence())
+    once = [uncalibrated.read_once([strip])[0] for strip in strips]
+    read = _fit(once, lines)
     reader = Reader(session, Confidence(read))
-    readings = [reader.read_once([strip])[0] for strip in strips]
+    readings = [reading._replace(confidence=read.probability(_log_odds(reading))) for reading in once]
     unsure = [place for place, reading in enumerate(readings) if reading.is_unsure]
     for place in unsure:
         readings[place] = reader.vote(strips[place], readings[place])
@@ -137,9 +138,13 @@ def _fit(readings: Sequence[LineReading], lines: Sequence[LineSample]) -> Calibr
     right = _right(readings, lines)
     if len(set(right)) < 2:  # nothing to learn from
         return Calibration()
-    odds = np.array([log_odds(math.log(reading.confidence)) for reading in readings])[:, None]
+    odds = np.array([_log_odds(reading) for reading in readings])[:, None]
     fitted = LogisticRegression(C=1e4).fit(odds, right)
     return Calibration(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]))
+
+
+def _log_odds(reading: LineReading) -> float:
+    return float(log_odds(math.log(reading.confidence)))
 
 
 def _right(readings: Sequence[LineReading], lines: Sequence[LineSample]) -> list[bool]:

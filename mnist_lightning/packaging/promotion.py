@@ -5,7 +5,6 @@ import json
 import shutil
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +16,8 @@ from mnist_lightning.common.constants import (
     DESCRIPTION,
     PREVIOUS_ARCHIVE,
     PREVIOUS_DESCRIPTION,
-    WEIGHTS,
 )
-from mnist_lightning.common.digests import short_digest
+from mnist_lightning.common.digests import weights_digest
 from mnist_lightning.common.files import copy_atomic, remove_stale, replace_all
 from mnist_lightning.models.digitnet import DigitNet, from_checkpoint
 from mnist_lightning.packaging.archiver import PackagingError, build
@@ -95,20 +93,8 @@ def roll_back(store: Path, reason: str) -> Path:
                 {folder / ARCHIVE: store / PREVIOUS_ARCHIVE, folder / DESCRIPTION: store / PREVIOUS_DESCRIPTION}
             )
     registry.roll_back(weights_digest(store / PREVIOUS_ARCHIVE), reason)
-    names = {ARCHIVE: PREVIOUS_ARCHIVE, DESCRIPTION: PREVIOUS_DESCRIPTION}
-    with tempfile.TemporaryDirectory(dir=store, prefix=SCRATCH) as scratch:
-        kept = [name for name in (*names, *names.values()) if (store / name).is_file()]
-        for name in kept:
-            copy_atomic(store / name, Path(scratch, name))
-        other = {**names, **{before: now for now, before in names.items()}}
-        replace_all({Path(scratch, name): store / other[name] for name in reversed(kept)})
+    _exchange(store)
     return store / ARCHIVE
-
-
-def weights_digest(archive: Path) -> str:
-    """The digest of an archive's weights, as the server's answers name it. Raises OSError."""
-    with zipfile.ZipFile(archive) as file:
-        return short_digest(file.read(WEIGHTS))
 
 
 def _keep_previous(store: Path) -> None:
@@ -116,6 +102,19 @@ def _keep_previous(store: Path) -> None:
     if (store / ARCHIVE).is_file() and (store / DESCRIPTION).is_file():
         copy_atomic(store / ARCHIVE, store / PREVIOUS_ARCHIVE)
         copy_atomic(store / DESCRIPTION, store / PREVIOUS_DESCRIPTION)
+
+
+def _exchange(store: Path) -> None:
+    """Exchange the archive and its description, if there are any, with the previous ones."""
+    targets = {
+        **{PREVIOUS_ARCHIVE: ARCHIVE, PREVIOUS_DESCRIPTION: DESCRIPTION},
+        **{ARCHIVE: PREVIOUS_ARCHIVE, DESCRIPTION: PREVIOUS_DESCRIPTION},
+    }
+    with tempfile.TemporaryDirectory(dir=store, prefix=SCRATCH) as scratch:
+        found = [name for name in targets if (store / name).is_file()]
+        for name in found:
+            copy_atomic(store / name, Path(scratch, name))
+        replace_all({Path(scratch, name): store / targets[name] for name in found})
 
 
 def _is_kept(store: Path, run_id: str) -> bool:

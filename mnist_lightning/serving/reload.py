@@ -12,7 +12,7 @@ from typing import TextIO
 import requests
 
 from mnist_lightning.common.constants import EXPORTED, LOOPBACK, REFERENCE, WEIGHTS
-from mnist_lightning.common.digests import short_digest
+from mnist_lightning.common.digests import weights_digest
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.config import ARCHIVE_ERRORS, MODEL_CONFIG, OFFSETS
@@ -85,8 +85,7 @@ def request_reload(
     seconds; TokenError.
     """
     try:
-        with zipfile.ZipFile(archive) as new:
-            name = short_digest(new.read(WEIGHTS))
+        name = weights_digest(archive)
     except (OSError, *ARCHIVE_ERRORS) as error:
         raise ReloadError(f"{archive} is missing or damaged: {error}") from error
     deadline = time.monotonic() + timeout

@@ -1,9 +1,8 @@
 """The example docs/clients/predict.html: a page of another origin asks the server itself."""
 
 import functools
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -11,26 +10,22 @@ from playwright.sync_api import Browser, Page, expect
 
 from mnist_lightning.serving.torchserve import Server, free_port, running
 from tests.browser.conftest import TIMEOUT_MS
+from tests.http_servers import Quiet, serving
 from tests.support import PROJECT, SEVEN
 
 TOKEN = "0123456789abcdef-secret"  # noqa: S105 - of this test's server only
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+class _Site(Quiet, SimpleHTTPRequestHandler):
+    """Serves files."""
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
     """The port of a web server with the examples."""
-    handler = functools.partial(_Quiet, directory=str(PROJECT / "docs" / "clients"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
-        thread = threading.Thread(target=web.serve_forever)
-        thread.start()
-        yield str(web.server_port)
-        web.shutdown()
-        thread.join()
+    handler = functools.partial(_Site, directory=str(PROJECT / "docs" / "clients"))
+    with serving(handler) as url:
+        yield url.rpartition(":")[2]
 
 
 @pytest.fixture(scope="module")

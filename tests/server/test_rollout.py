@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from mnist_lightning.common.constants import WEIGHTS
-from mnist_lightning.common.digests import short_digest
+from mnist_lightning.common.digests import weights_digest
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.serving.torchserve import free_port
 from tests.server.archives import always, failing, slow, write_archive
@@ -58,11 +56,6 @@ def ask(process: ServeProcess, client: str, path: str = "predictions/mnist") -> 
     return answer.json()["prediction"], answer.headers["X-Model-Digest"]
 
 
-def digest(archive: Path) -> str:
-    with zipfile.ZipFile(archive) as file:
-        return short_digest(file.read(WEIGHTS))
-
-
 def test_a_share_of_the_clients_gets_the_challengers_answers(
     process: ServeProcess, original: Path, always_three: Path
 ) -> None:
@@ -72,14 +65,14 @@ def test_a_share_of_the_clients_gets_the_challengers_answers(
     wait_for_flush()  # of the requests that have found the server ready
     before = requests_of("champion"), requests_of("challenger")
     answers = {client: ask(process, client) for client in CLIENTS}
-    assert set(answers.values()) == {(7, digest(original)), (3, digest(always_three))}
+    assert set(answers.values()) == {(7, weights_digest(original)), (3, weights_digest(always_three))}
     by_challenger = [client for client, (digit, _) in answers.items() if digit == 3]
     assert len(by_challenger) == pytest.approx(len(CLIENTS) * SHARE, rel=0.2)
     assert [client for client in CLIENTS if ask(process, client)[0] == 3] == by_challenger
     wait_for_flush()
     assert requests_of("challenger") - before[1] == 2 * len(by_challenger)
     assert requests_of("champion") - before[0] == 2 * (len(CLIENTS) - len(by_challenger))
-    assert total(process.url, "mnist_canary", weights=digest(always_three)) >= 1
+    assert total(process.url, "mnist_canary", weights=weights_digest(always_three)) >= 1
     assert total(process.url, "mnist_challenger_disagreements_total", mode="canary", champion="7", challenger="3") > 0
 
 
@@ -110,7 +103,7 @@ def test_the_champion_can_be_replaced_beside_a_challenger(
     write_archive(original, archive, **always(original, 5))
     done = verb("serve", "--reload", "--store", str(archive.parent), XDG_RUNTIME_DIR=str(process.folder))
     assert done.returncode == 0, done.stderr
-    assert ask(process, client) == (5, digest(archive))
+    assert ask(process, client) == (5, weights_digest(archive))
     assert {ask(process, each)[0] for each in CLIENTS[:50]} == {3, 5}
     wait_until(
         lambda: total(process.url, "mnist_challenger_disagreements_total", champion="5", challenger="3"),
@@ -118,7 +111,7 @@ def test_the_champion_can_be_replaced_beside_a_challenger(
     )
     shutil.copy(original, archive)
     process.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: ask(process, client) == (7, digest(original)), "the archive is not loaded again")
+    wait_until(lambda: ask(process, client) == (7, weights_digest(original)), "the archive is not loaded again")
 
 
 @pytest.mark.parametrize(

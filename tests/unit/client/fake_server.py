@@ -2,10 +2,11 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.http_servers import Quiet, serving
 
 SEVEN = {"prediction": 7, "confidence": 0.9, "probabilities": [0.0] * 7 + [0.9, 0.0, 0.1], "is_digit": 0.99}
 
@@ -28,7 +29,7 @@ CLOSED = Reply(closes=True)
 def fake_server(script: Callable[[int, bytes], Reply]) -> Iterator[str]:
     """Serve, and yield the URL. `script` gets the number of a request's pictures and its body."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -52,14 +53,5 @@ def fake_server(script: Callable[[int, bytes], Reply]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
-            """Keep the test's output clean."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as url:
+        yield url

@@ -8,9 +8,8 @@ import os
 import shutil
 import socket
 import tarfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ import torch
 from mnist_lightning.datasets import mnist
 from mnist_lightning.datasets.mnist import Source
 from tests.disks import file_size_limit
+from tests.http_servers import Quiet, serving
 
 IMAGES = "train-images-idx3-ubyte"
 
@@ -124,23 +124,14 @@ def mirror(respond: Respond, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server that answers every request with `respond`, as torchvision's only mirror."""
     from torchvision.datasets import MNIST
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             with contextlib.suppress(OSError):  # the client may have had enough
                 respond(self)
 
-        def log_message(self, *_: object) -> None:
-            """Keep the test's output clean."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        monkeypatch.setattr(MNIST, "mirrors", [url := f"http://127.0.0.1:{server.server_port}/"])
-        try:
-            yield url
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as url:
+        monkeypatch.setattr(MNIST, "mirrors", [f"{url}/"])
+        yield f"{url}/"
 
 
 def body(content: bytes, length: int | None = None, **headers: str) -> Respond:

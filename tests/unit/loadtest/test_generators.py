@@ -1,14 +1,14 @@
 """The load generators with a stub server, whose answers are known exactly."""
 
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 
 import pytest
 
 from mnist_lightning.loadtest.generators import LoadError, Target, generator_name, run_threads, run_wrk
+from tests.http_servers import Quiet, serving
 from tests.pages import stub_model_server
 
 GENERATORS = {"wrk": run_wrk, "threads": run_threads}
@@ -26,7 +26,7 @@ def flaky_server() -> Iterator[str]:
     """A server that closes the connection at every third request instead of answering."""
     requests = count(1)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             if next(requests) % 3:
@@ -34,13 +34,8 @@ def flaky_server() -> Iterator[str]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Keep the test's output clean."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with serving(Handler) as url:
+        yield f"{url}/"
 
 
 @installed

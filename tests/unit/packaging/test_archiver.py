@@ -14,20 +14,14 @@ from mnist_lightning.models import digitnet
 from mnist_lightning.packaging import archiver
 from mnist_lightning.packaging.archiver import ARCHIVED_PACKAGES, PackagingError, build
 from tests.make_weights import WEIGHTS_FILE
-from tests.support import PROJECT, assert_rounded, build_small
+from tests.support import BLOCK_IMPORTS, PROJECT, assert_rounded, build_small
 
 PACKAGE = PROJECT / "mnist_lightning"
 
 # Loads the model, where neither torch nor training and evaluation libraries can be imported.
-ANSWER = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked}:
-            raise ImportError(f"{{name}} is not installed")
-
-sys.meta_path.insert(0, Blocked())
+ANSWER = (
+    BLOCK_IMPORTS
+    + """
 from types import SimpleNamespace
 import digit_handler, mnist_lightning
 handler = digit_handler.DigitHandler()
@@ -35,6 +29,7 @@ manifest = {{"model": {{"serializedFile": "mnist.onnx"}}}}
 handler.initialize(SimpleNamespace(system_properties={{"model_dir": "."}}, manifest=manifest))
 print(mnist_lightning.__file__)
 """
+)
 BLOCKED = {
     *("lightning", "pytorch_lightning", "mlflow", "torchvision", "torchmetrics", "sklearn", "scipy", "matplotlib"),
     *("jsonargparse", "fastapi", "rich", "pandas", "torch", "onnx", "onnxscript"),

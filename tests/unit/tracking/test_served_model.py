@@ -18,25 +18,20 @@ from mlflow.models.utils import _enforce_schema
 from mnist_lightning.inference.table import MISSING
 from mnist_lightning.tracking import runs, served_model
 from tests.mlflow_stores import open_store
-from tests.support import SEVEN, build_small
+from tests.support import BLOCK_IMPORTS, SEVEN, build_small
 
 BASE64 = base64.b64encode(SEVEN.read_bytes()).decode()
 
 # Answers one picture, where nothing can be imported but what the model's requirements bring.
-ANSWER = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked}:
-            raise ImportError(f"{{name}} is not installed")
-
-sys.meta_path.insert(0, Blocked())
+ANSWER = (
+    BLOCK_IMPORTS
+    + """
 import mlflow
 model = mlflow.pyfunc.load_model({path!r})
 import mnist_lightning
 print(mnist_lightning.__file__, model.predict({{"image": [{picture!r}]}})[0]["number"])
 """
+)
 BLOCKED = {"lightning", "torch", "torchvision", "torchmetrics", "ts", "captum", "onnx", "rich", "jsonargparse"}
 
 
