@@ -9,6 +9,7 @@ VERBS: Mapping[str, tuple[str, str]] = {  # module and summary of each verb
     "train_segmenter": ("mnist_lightning.train_segmenter", "train the network that finds ink on paper"),
     "train_line_reader": ("mnist_lightning.train_line_reader", "train the network that reads lines of digits"),
     "package": ("mnist_lightning.package", "archive the champion, or another run"),
+    "promote": ("mnist_lightning.promote", "make the challenger the champion if it is better"),
     "rollback": ("mnist_lightning.rollback", "make the previous champion the champion again"),
     "serve": ("mnist_lightning.serve", "start TorchServe with the archive"),
     "client": ("mnist_lightning.client.__main__", "ask a running server about pictures, or read whole folders"),

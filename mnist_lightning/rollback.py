@@ -8,23 +8,17 @@ A second rollback undoes the first.
 
 import argparse
 import sys
-from dataclasses import astuple, fields
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from mnist_lightning.common import tokens
+from mnist_lightning.common.arguments import reason
 from mnist_lightning.common.tokens import TokenError
 from mnist_lightning.packaging import promotion
 from mnist_lightning.packaging.archiver import PackagingError
 from mnist_lightning.serving import pid_file
 from mnist_lightning.serving.reload import ReloadError, request_reload
-from mnist_lightning.tracking import registry, runs
-from mnist_lightning.tracking.registry import Event
+from mnist_lightning.tracking import history, runs
 from mnist_lightning.tracking.runs import TrackingError
-
-WIDTH = 160  # characters at least, so that run ids are not cut, in a pipe either
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         runs.connect(create=False)
         with runs.errors():
             if options.history:
-                _print_history()
+                history.print_events()
                 return 0
             archive = promotion.roll_back(options.store, options.reason)
         print(f"champion: {archive}")
@@ -50,18 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _print_history() -> None:
-    table = Table(*(field.name for field in fields(Event)))
-    for event in registry.history():
-        table.add_row(*astuple(event))
-    console = Console()
-    console.width = max(console.width, WIDTH)
-    console.print(table)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mnist_lightning.rollback", description=__doc__.splitlines()[0])
-    parser.add_argument("--reason", default="", help="recorded in the history")
+    parser.add_argument(
+        "--reason", type=reason, default="none given", help="recorded in the history (default: %(default)s)"
+    )
     parser.add_argument("--history", action="store_true", help="print the changes of the champion, and change nothing")
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="folder of the archive (%(default)s)")
     parser.add_argument("--port", type=int, help="of the server that loads it (default: the lowest of this user)")

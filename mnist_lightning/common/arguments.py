@@ -5,6 +5,7 @@ import math
 import re
 
 MAX_SECONDS = 86_400
+MAX_REASON = 500  # characters
 MAX_SEED = 2**32 - 1
 ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(?::(\d{1,5}))?/?", re.IGNORECASE)
 MAX_PORT = 65_535
@@ -56,3 +57,11 @@ def origin(text: str) -> str:
         )
     scheme, host, port = found[1].lower(), found[2].lower(), found[3]
     return f"{scheme}://{host}" + (f":{port}" if port and port != DEFAULT_PORTS[scheme] else "")
+
+
+def reason(text: str) -> str:
+    """Parse a reason that is recorded, which is not blank. Raises argparse.ArgumentTypeError."""
+    stripped = text.strip()
+    if not 0 < len(stripped) <= MAX_REASON:
+        raise argparse.ArgumentTypeError(f"a reason has 1 to {MAX_REASON} characters; this one has {len(stripped)}")
+    return stripped

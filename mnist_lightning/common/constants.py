@@ -3,7 +3,6 @@
 LOOPBACK = "127.0.0.1"
 MODEL_NAME, MODEL_VERSION = "mnist", "1.0"  # as TorchServe knows the archive
 ARCHIVE, DESCRIPTION = "mnist.mar", "mnist.json"  # in a model store: the archive, and where it comes from
-PREVIOUS_ARCHIVE, PREVIOUS_DESCRIPTION = "previous.mar", "previous.json"  # there too: the champion before
 MAX_REQUEST_BYTES = 10_485_760  # of a request's body, as max_request_size in config.properties
 # Inside the archive: the model that is served, and the weights that it was exported from, for explanations.
 EXPORTED, WEIGHTS = "mnist.onnx", "mnist.pt"

@@ -1,5 +1,6 @@
-"""The machine that a measurement was made on."""
+"""The machine that a measurement was made on, and who uses it."""
 
+import getpass
 import os
 import platform
 from pathlib import Path
@@ -7,6 +8,14 @@ from pathlib import Path
 CPUINFO = Path("/proc/cpuinfo")  # Linux; elsewhere Python knows less
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")  # environment variables that hide instruction sets from torch
+
+
+def user_name() -> str:
+    """The name of this process's user, `unknown` in a container without such a user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "unknown"
 
 
 def processor() -> str:

@@ -6,7 +6,6 @@ on a picture: its digest, and its digit, or null to leave it out. The last line 
 picture's name says.
 """
 
-import getpass
 import hashlib
 import json
 import tempfile
@@ -24,6 +23,7 @@ from filelock import FileLock
 from mnist_lightning.common.constants import FEEDBACK_LABELS, FEEDBACK_LOCK
 from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.files import append_line, move_folder
+from mnist_lightning.common.machine import user_name
 from mnist_lightning.datasets.samples import find_labelled
 from mnist_lightning.datasets.splits import Batch
 from mnist_lightning.preprocessing.errors import BadPictureError
@@ -150,7 +150,7 @@ def settle(folder: Path, names: Iterable[str], label: int | None) -> list[Path]:
     """
     known = {_digest(path.read_bytes()): path for path, _ in find_labelled(folder)}
     chosen = [_find(name, known) for name in names]
-    decided = {"label": label, "at": datetime.now(UTC).isoformat(timespec="seconds"), "by": getpass.getuser()}
+    decided = {"label": label, "at": datetime.now(UTC).isoformat(timespec="seconds"), "by": user_name()}
     with FileLock(folder / FEEDBACK_LOCK):
         for digest in chosen:
             append_line(folder / SETTLED_FILE, json.dumps({"picture": digest, **decided}))

@@ -1,6 +1,6 @@
 """MNIST's training, validation and test images as tensors in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -43,3 +43,8 @@ class MnistSplits:
             validation=(images[validation], labels[validation]),
             test=mnist.load(folder, train=False),
         )
+
+    def with_training(self, batch: Batch, weight: int) -> "MnistSplits":
+        """The same sets with further training images before the others, each of them `weight` times."""
+        images, labels = (torch.cat([*[more] * weight, own]) for more, own in zip(batch, self.training, strict=True))
+        return replace(self, training=(images, labels))

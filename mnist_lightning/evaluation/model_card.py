@@ -16,7 +16,7 @@ in which an unnoticed wrong digit does harm.
 
 ## Data
 
-The classifier is trained on 55,000 training images of MNIST and nothing else, augmented as `recipe.yaml` says. The
+The classifier is trained on 55,000 training images of MNIST and {feedback}, augmented as `recipe.yaml` says. The
 checkpoint, the optimizer and the temperature are selected on 5,000 validation images. The official 10,000 test images
 are only reported. The out-of-distribution head is fitted afterwards and does not change the logits of the ten digits.
 Its outliers are generated: letters and signs of fonts, scribbles, drawings, textures, noise, several digits, rotated
@@ -59,9 +59,14 @@ def render_model_card(
     widths: Sequence[int],
     parameters: int,
     seconds: float,
+    feedback: str,
     git_commit: str,
 ) -> str:
-    """The card as Markdown; `parameters` is the number of weights, `seconds` the training time."""
+    """The card as Markdown.
+
+    `parameters` is the number of weights, `seconds` the training time, and `feedback` tells of what else than MNIST it
+    is trained on.
+    """
     rows = zip(range(10), metrics.precision, metrics.recall, strict=True)
     return TEMPLATE.format(
         optimizer=optimizer,
@@ -70,6 +75,7 @@ def render_model_card(
         layers=len(widths),
         parameters=parameters,
         seconds=seconds,
+        feedback=feedback,
         git_commit=git_commit,
         test=100 * metrics.test_accuracy,
         validation=100 * metrics.validation_accuracy,

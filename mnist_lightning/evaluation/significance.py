@@ -1,11 +1,11 @@
-"""Is the best of several optimizers better by more than noise?"""
+"""Is one network better than another by more than noise?"""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import ttest_ind
+from scipy.stats import binomtest, ttest_ind
 
 SIGNIFICANCE_LEVEL = 0.05  # a margin with a p-value of this or more is reported as noise
 
@@ -44,3 +44,14 @@ def compare_top_two(accuracies: Mapping[str, Sequence[float]]) -> str:
     p_value = float(ttest_ind(best, next_best, equal_var=False).pvalue)
     kind = "more than noise" if p_value < SIGNIFICANCE_LEVEL else "noise"
     return f"{sentence}, which is {kind} (Welch's t-test over {len(best)} seeds: p = {p_value:.2g})"
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The p-value of McNemar's exact test, two-sided, that two classifiers have the same accuracy.
+
+    Args:
+        only_first: pictures that only the first one reads correctly.
+        only_second: pictures that only the second one reads correctly.
+    """
+    disagreements = only_first + only_second
+    return float(binomtest(only_first, disagreements).pvalue) if disagreements else 1.0

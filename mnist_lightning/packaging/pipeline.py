@@ -5,9 +5,13 @@ import sys
 from functools import partial
 
 from mnist_lightning.common.files import check_writable
+from mnist_lightning.datasets.feedback import FeedbackError
 from mnist_lightning.datasets.mnist import MnistUnavailableError
+from mnist_lightning.datasets.samples import SampleError
+from mnist_lightning.models.archive import ArchiveError
 from mnist_lightning.packaging import promotion
 from mnist_lightning.packaging.archiver import PackagingError
+from mnist_lightning.packaging.store import CHALLENGER
 from mnist_lightning.tracking import runs
 from mnist_lightning.tracking.runs import TrackingError
 from mnist_lightning.training import distributed
@@ -19,19 +23,24 @@ from mnist_lightning.training.fit import silence_warnings
 from mnist_lightning.training.recipe_yaml import RecipeError
 from mnist_lightning.training.resume import ResumeError
 
-ERRORS = (MnistUnavailableError, TrackingError, PackagingError, DistributedError, RecipeError, ResumeError, OSError)
+ERRORS = (
+    *(MnistUnavailableError, SampleError, FeedbackError, ArchiveError),
+    *(TrackingError, PackagingError, DistributedError, RecipeError, ResumeError, OSError),
+)
 
 
 def train_and_promote(request: TrainingRequest) -> int:
     """Train, promote and package; the exit code: 0, 1 after an error, 130 after Ctrl-C, with a line on stderr."""
     silence_warnings()
+    recipe = request.recipe
+    promote = partial(promotion.promote, store=recipe.model_store, as_challenger=recipe.makes_challenger)
     try:
         if distributed.rank() == 0:
-            check_writable(request.recipe.model_store)  # before hours of training
+            check_writable(recipe.model_store)  # before hours of training
         with runs.errors():
-            train_comparison(request, promote=partial(promotion.promote, store=request.recipe.model_store))
-            if distributed.rank() == 0 and request.recipe.comparison is not None:
-                _promote_if_complete(request.recipe, request.recipe.comparison)
+            train_comparison(request, promote)
+            if distributed.rank() == 0 and recipe.comparison is not None:
+                _promote_if_complete(recipe, recipe.comparison)
     except KeyboardInterrupt:
         message = "stopped: the run is marked KILLED in MLflow, nothing was archived; --resume continues it"
         print(f"\n{message}", file=sys.stderr)
@@ -55,6 +64,10 @@ def next_steps(picture: str, recipe: Recipe) -> str:
     if recipe.comparison and recipe.only:
         return f"""next, when the comparison is complete:
   .venv/bin/python -m mnist_lightning.package --comparison {shlex.quote(recipe.comparison)}"""
+    if recipe.makes_challenger:
+        return f"""next:
+  .venv/bin/python -m mnist_lightning.serve --challenger {recipe.model_store / CHALLENGER.archive} --shadow 0.1
+  .venv/bin/python -m mnist_lightning.promote"""
     return f"""next:
   .venv/bin/mlflow ui --backend-store-uri {runs.tracking_uri()}
   .venv/bin/python -m mnist_lightning.serve

@@ -1,42 +1,38 @@
-"""From a finished comparison to the model store: promote the champion, archive it, describe it in mnist.json."""
+"""From a finished comparison to the model store: make the best run the champion or the challenger, and archive it."""
 
 import contextlib
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from mnist_lightning.common.constants import (
-    ARCHIVE,
-    DESCRIPTION,
-    PREVIOUS_ARCHIVE,
-    PREVIOUS_DESCRIPTION,
-)
+from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION
 from mnist_lightning.common.digests import weights_digest
-from mnist_lightning.common.files import copy_atomic, remove_stale, replace_all
+from mnist_lightning.common.files import copy_atomic
 from mnist_lightning.models.digitnet import DigitNet, from_checkpoint
+from mnist_lightning.packaging import store as stores
 from mnist_lightning.packaging.archiver import PackagingError, build
 from mnist_lightning.packaging.reference import present_validation_set
+from mnist_lightning.packaging.store import CHALLENGER, CHAMPION, PREVIOUS, Slot
 from mnist_lightning.preprocessing.normalize import NormalizedImage
-from mnist_lightning.tracking import comparisons, provenance, registry, runs, selection, served_model
+from mnist_lightning.tracking import comparisons, history, provenance, registry, runs, selection, served_model
 from mnist_lightning.tracking.comparisons import Candidate
+from mnist_lightning.tracking.history import Kind
 from mnist_lightning.tracking.runs import TrackingError
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.recipe_yaml import RecipeError
 
-SCRATCH = ".packaging-"  # prefix of the folders in which archives are built, in the same file system
 SUMMARY = ("optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy")  # fields of every candidate
 
 
 def missing(name: str) -> str:
     """A sentence with the unfinished trainings of a shared comparison; empty if the comparison is complete."""
     comparison_id = comparisons.find(name)
-    recipe = Recipe.from_yaml(runs.load_text(comparison_id, runs.RECIPE))
+    recipe = _recipe(comparison_id)
     finished = {(candidate.optimizer, candidate.seed) for candidate in comparisons.finished(comparison_id)}
     statuses = comparisons.statuses(comparison_id)
     absent = [title for title, training in recipe.trainings().items() if training not in finished]
@@ -50,20 +46,31 @@ def promote_shared(name: str, store: Path, parts: Path | None = None) -> None:
         raise PackagingError(reason)
     comparison_id = comparisons.find(name)
     with runs.run(run_id=comparison_id):
-        promote(comparison_id, store, parts)
+        promote(comparison_id, store, as_challenger=_recipe(comparison_id).makes_challenger, parts=parts)
 
 
-def promote(comparison_id: str, store: Path, parts: Path | None = None) -> None:
-    """Promote the winner of a comparison, whose run is open, archive it, and print the leaderboard."""
+def promote(comparison_id: str, store: Path, *, as_challenger: bool, parts: Path | None = None) -> None:
+    """Archive the winner of a comparison, whose run is open, as the champion or as the challenger; report all runs."""
     ranking = selection.leaderboard(comparison_id)
     winner = selection.winner(ranking)
-    with _build(winner.run_id, store) as folder:
+    former = stores.digest(store, CHAMPION)
+    with archived(winner.run_id, store) as folder:
         served_model.log(winner.run_id, folder / "parts")
-        version = selection.promote(ranking, weights_digest(folder / ARCHIVE))
-        _keep_previous(store)
-        archive = _place(folder, store, parts)
+        selection.log(ranking)
+        version, weights = registry.register(winner.run_id), weights_digest(folder / ARCHIVE)
+        if as_challenger:
+            kind = Kind.CHALLENGER
+            registry.make_challenger(version)
+            archive = _place(folder, store, CHALLENGER, parts)
+        else:
+            kind = Kind.PROMOTION
+            registry.make_champion(version)
+            stores.keep_previous(store, store)
+            archive = _place(folder, store, CHAMPION, parts)
+    history.record(kind, version, weights=weights, champion=former, reason=selection.reason(ranking))
     selection.report(ranking)
-    print(f"champion: {winner.optimizer}, version {version} of the registered model mnist, archived to {archive}")
+    role = registry.CHALLENGER if as_challenger else registry.CHAMPION
+    print(f"{role}: {winner.optimizer}, version {version.version} of the registered model mnist, archived to {archive}")
 
 
 def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
@@ -77,8 +84,8 @@ def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
         PackagingError: the run is not finished, its weights do not fit the network, or the archiver failed.
         OSError: a file cannot be written; the former ones remain.
     """
-    with _build(run_id, store) as folder:
-        return _place(folder, store, parts)
+    with archived(run_id, store) as folder:
+        return _place(folder, store, CHAMPION, parts)
 
 
 def roll_back(store: Path, reason: str) -> Path:
@@ -86,48 +93,25 @@ def roll_back(store: Path, reason: str) -> Path:
 
     Raises TrackingError if there is none; PackagingError, OSError.
     """
-    run_id = str(registry.previous().run_id)
-    if not _is_kept(store, run_id):
-        with _build(run_id, store) as folder:
-            replace_all(
-                {folder / ARCHIVE: store / PREVIOUS_ARCHIVE, folder / DESCRIPTION: store / PREVIOUS_DESCRIPTION}
-            )
-    registry.roll_back(weights_digest(store / PREVIOUS_ARCHIVE), reason)
-    _exchange(store)
+    version = registry.find(registry.PREVIOUS)
+    if version is None and not stores.digest(store, PREVIOUS):
+        raise TrackingError(f"MLflow at {runs.tracking_uri()} has no previous champion; a second promotion makes one")
+    if version is not None and not stores.holds(store, PREVIOUS, str(version.run_id)):
+        with archived(str(version.run_id), store) as folder:
+            stores.put(folder, store, PREVIOUS)
+    former = stores.digest(store, CHAMPION)
+    registry.exchange()
+    stores.exchange(store)
+    history.record(Kind.ROLLBACK, version, weights=weights_digest(store / ARCHIVE), champion=former, reason=reason)
     return store / ARCHIVE
 
 
-def _keep_previous(store: Path) -> None:
-    """Keep the archive that is about to be replaced, and its description."""
-    if (store / ARCHIVE).is_file() and (store / DESCRIPTION).is_file():
-        copy_atomic(store / ARCHIVE, store / PREVIOUS_ARCHIVE)
-        copy_atomic(store / DESCRIPTION, store / PREVIOUS_DESCRIPTION)
-
-
-def _exchange(store: Path) -> None:
-    """Exchange the archive and its description, if there are any, with the previous ones."""
-    targets = {
-        **{PREVIOUS_ARCHIVE: ARCHIVE, PREVIOUS_DESCRIPTION: DESCRIPTION},
-        **{ARCHIVE: PREVIOUS_ARCHIVE, DESCRIPTION: PREVIOUS_DESCRIPTION},
-    }
-    with tempfile.TemporaryDirectory(dir=store, prefix=SCRATCH) as scratch:
-        found = [name for name in targets if (store / name).is_file()]
-        for name in found:
-            copy_atomic(store / name, Path(scratch, name))
-        replace_all({Path(scratch, name): store / targets[name] for name in found})
-
-
-def _is_kept(store: Path, run_id: str) -> bool:
-    """Whether the store has kept the archive of a run."""
-    with contextlib.suppress(OSError, ValueError):
-        described = json.loads((store / PREVIOUS_DESCRIPTION).read_text())
-        return bool(described["run_id"] == run_id and (store / PREVIOUS_ARCHIVE).is_file())
-    return False
-
-
 @contextlib.contextmanager
-def _build(run_id: str, store: Path) -> Iterator[Path]:
-    """Archive and describe a run in a temporary folder in the store, which the block gets. Raises as `archive_run`."""
+def archived(run_id: str, store: Path) -> Iterator[Path]:
+    """A temporary folder in the store with the archive of a run and its description, and the archive's `parts`.
+
+    Raises as `archive_run`.
+    """
     candidates = comparisons.finished(comparisons.parent_of(run_id))
     chosen = next((candidate for candidate in candidates if candidate.run_id == run_id), None)
     if chosen is None:
@@ -135,12 +119,7 @@ def _build(run_id: str, store: Path) -> Iterator[Path]:
             f"run {run_id} did not finish, or has no out-of-distribution head; choose another, or train it again: "
             f"python -m mnist_lightning.train --from-run {run_id}"
         )
-    if not store.is_dir():
-        store.mkdir(parents=True)
-        store.chmod(0o755)  # as its files: the user of a container reads them
-    remove_stale(store, SCRATCH)
-    with tempfile.TemporaryDirectory(dir=store, prefix=SCRATCH) as scratch:
-        folder = Path(scratch)
+    with stores.scratch_folder(store) as folder:
         validation = _load_validation_set(run_id)
         build(_load_network(chosen, folder), folder, validation)
         description = json.dumps(describe(chosen, comparisons.newest(candidates)), indent=2)
@@ -152,12 +131,11 @@ def _build(run_id: str, store: Path) -> Iterator[Path]:
         )
 
 
-def _place(folder: Path, store: Path, parts: Path | None) -> Path:
-    """Move what `_build` has built to its places; the path of the .mar."""
+def _place(folder: Path, store: Path, slot: Slot, parts: Path | None) -> Path:
+    """Move what `archived` has built to its places; the path of the .mar."""
     if parts is not None:
         shutil.copytree(folder / "parts", parts, copy_function=copy_atomic, dirs_exist_ok=True)
-    replace_all({folder / name: store / name for name in (ARCHIVE, DESCRIPTION)})
-    return store / ARCHIVE
+    return stores.put(folder, store, slot)
 
 
 def describe(chosen: Candidate, candidates: Sequence[Candidate]) -> dict[str, object]:
@@ -171,10 +149,14 @@ def describe(chosen: Candidate, candidates: Sequence[Candidate]) -> dict[str, ob
     }
 
 
+def _recipe(run_id: str) -> Recipe:
+    return Recipe.from_yaml(runs.load_text(run_id, runs.RECIPE))
+
+
 def _load_validation_set(run_id: str) -> list[NormalizedImage] | None:
     """MNIST's validation images where the run had them; None if they are not there."""
     try:
-        data = Recipe.from_yaml(runs.load_text(run_id, runs.RECIPE)).data_dir
+        data = _recipe(run_id).data_dir
     except (TrackingError, RecipeError):  # a run of an older release
         data = Recipe.data_dir
     return present_validation_set(data)

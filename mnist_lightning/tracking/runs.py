@@ -43,6 +43,7 @@ RECIPE = "recipe.yaml"
 
 # Tags.
 MODEL_URI = "model_uri"
+DESCRIPTION = MLFLOW_RUN_NOTE
 WORKSPACE = "work"  # the name of the folder of checkpoints of the process that trained the run
 
 
@@ -149,7 +150,7 @@ def log(
     """
     mlflow.log_params(dict(parameters or {}))
     if description is not None:
-        mlflow.set_tag(MLFLOW_RUN_NOTE, description)
+        mlflow.set_tag(DESCRIPTION, description)
     for name, text in (texts or {}).items():
         mlflow.log_text(text, name)
     for name, figure in (figures or {}).items():

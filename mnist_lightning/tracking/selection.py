@@ -8,7 +8,7 @@ from rich.table import Table
 
 from mnist_lightning.evaluation import names, plots
 from mnist_lightning.evaluation.significance import Mean, compare_top_two
-from mnist_lightning.tracking import comparisons, registry, runs
+from mnist_lightning.tracking import comparisons, runs
 from mnist_lightning.tracking.comparisons import Candidate
 
 CURVES = (
@@ -39,15 +39,15 @@ def winner(ranking: Leaderboard) -> Candidate:
     return next(iter(ranking.values()))[0]
 
 
-def promote(ranking: Leaderboard, weights: str) -> str:
-    """Make the winner, whose weights have this digest, the champion, and log the leaderboard to the open run.
-
-    Returns the version of the registered model.
-    """
+def log(ranking: Leaderboard) -> None:
+    """Log the leaderboard and the training curves to the open run."""
     runs.log(figures={"comparison.png": plots.comparison_curves(_curves(ranking))}, description=summary(ranking))
-    best = winner(ranking)
-    reason = f"the best of {sum(map(len, ranking.values()))} on validation, {100 * best.validation_accuracy:.2f} %"
-    return registry.promote(best.run_id, weights, reason)
+
+
+def reason(ranking: Leaderboard) -> str:
+    """Why the winner wins, in a phrase."""
+    count, best = sum(map(len, ranking.values())), winner(ranking)
+    return f"the best of {count} on validation, {100 * best.validation_accuracy:.2f} %"
 
 
 def summary(ranking: Leaderboard) -> str:

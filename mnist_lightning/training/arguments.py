@@ -13,12 +13,20 @@ from mnist_lightning.common.paths import resource
 from mnist_lightning.tracking import provenance, runs
 from mnist_lightning.training import recipe_yaml, resume
 from mnist_lightning.training.config import Recipe, recipe_parser, to_yaml
+from mnist_lightning.training.data import CHAMPION, resolve_champion
 from mnist_lightning.training.recipe_yaml import RecipeError, Values
 from mnist_lightning.training.resume import ResumeError, Workspace
 
-SHIPPED_RECIPES = ("train.yaml", "quick.yaml", "small.yaml", "record.yaml")
+SHIPPED_RECIPES = ("train.yaml", "quick.yaml", "small.yaml", "record.yaml", "retrain.yaml")
+CHALLENGER, FEEDBACK, FEEDBACK_VERSION = ("challenger",), ("feedback",), ("feedback_version",)
 FORMER_FLAGS = {"--like": "--from-run"}
-CONFIG_HELP = f"Recipe file: a path, or one of {', '.join(SHIPPED_RECIPES)}. (default: train.yaml)"
+RETRAIN = "retrain.yaml"  # the default recipe of trainings that start from a network
+CONFIG_HELP = (
+    f"Recipe file: a path, or one of {', '.join(SHIPPED_RECIPES)}. (default: train.yaml; with --from, {RETRAIN})"
+)
+FROM_HELP = (
+    "Start from the weights of the champion (--from champion), of a run in MLflow, or of an archive or checkpoint."
+)
 FROM_RUN_HELP = "Start from the recipe of a run in MLflow instead of a file."
 RESUME_HELP = (
     "Resume the training that was interrupted last in this folder, or that of the comparison named. Allows no other "
@@ -56,7 +64,8 @@ def parse_request(arguments: Sequence[str] | None = None) -> TrainingRequest:
     except (runs.TrackingError, RecipeError, ResumeError) as error:
         _fail(str(error), 1)
     try:
-        return _request(_merge(recorded or _read_file(find_recipe(sources.config)), _parse_flags(flags)))
+        base = recorded or _read_file(find_recipe(sources.config or (RETRAIN if sources.start_from else None)))
+        return _request(_merge(base, _start(sources.start_from) | _parse_flags(flags)))
     except RecipeError as error:
         _fail(f"{error}\nsee: python -m mnist_lightning.train --help", 2)
 
@@ -80,7 +89,8 @@ def _print_help(arguments: Sequence[str]) -> None:
         if argument in ("-h", "--help") or argument.partition("=")[0].endswith(".help"):
             parser = recipe_parser()
             parser.usage = (
-                f"{parser.prog} [--config FILE | --from-run RUN_ID | --resume [COMPARISON_RUN_ID]] [--KEY VALUE ...]"
+                f"{parser.prog} [--config FILE | --from-run RUN_ID | --resume [COMPARISON_RUN_ID]] "
+                "[--from champion | --from RUN_ID | --from FILE] [--KEY VALUE ...]"
             )
             _add_config(parser)
             _add_resume(parser)
@@ -89,6 +99,7 @@ def _print_help(arguments: Sequence[str]) -> None:
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help=CONFIG_HELP)
+    parser.add_argument("--from", dest="start_from", metavar="WEIGHTS", help=FROM_HELP)
     parser.add_argument("--from-run", metavar="RUN_ID", help=FROM_RUN_HELP)
 
 
@@ -124,18 +135,33 @@ def _read_file(path: Path) -> Values:
 def _parse_flags(flags: Sequence[str]) -> Values:
     """The values of `--key.path VALUE` and `--key.path=VALUE`; scalars stay strings, which the recipe converts."""
     leaves: dict[recipe_yaml.KeyPath, object] = {}
-    remaining = iter(flags)
-    for flag in remaining:
+    remaining = list(flags)
+    while remaining:
+        flag = remaining.pop(0)
         name, equals, value = flag.partition("=")
         if not name.startswith("--"):
             raise RecipeError(f"{flag!r} is not a flag")
-        text = value if equals else next(remaining, None)
-        if text is None:
+        path = tuple(name.removeprefix("--").split("."))
+        if equals:
+            leaves[path] = _parse_collection(value)
+        elif path == CHALLENGER and remaining[:1] not in (["true"], ["false"]):
+            leaves[path] = "true"
+        elif remaining:
+            leaves[path] = _parse_collection(remaining.pop(0))
+        else:
             raise RecipeError(f"{flag} has no value")
-        leaves[tuple(name.removeprefix("--").split("."))] = _parse_collection(text)
+    if FEEDBACK in leaves:
+        leaves.setdefault(FEEDBACK_VERSION, None)  # that of the folder as it is
     values, former = recipe_yaml.replace_former_keys(recipe_yaml.unflatten(leaves))
     _warn_of_former_names({f"--{old}": f"--{new}" for old, new in former.items()})
     return values
+
+
+def _start(weights: str | None) -> Values:
+    """The values of `--from`; the champion's are those of its run, so that the training can be repeated."""
+    if weights is None:
+        return {}
+    return {"start_from": resolve_champion() if weights == CHAMPION else weights}
 
 
 def _parse_collection(text: str) -> object:

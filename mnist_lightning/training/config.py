@@ -61,6 +61,16 @@ class Recipe:
     """Train only this one of the optimizers."""
     comparison: str | None = None
     """Join the comparison of this name, which several machines can share; without it, start a new one."""
+    feedback: Path | None = None
+    """Also train on the corrected pictures of this folder, except those that are held out; makes a challenger."""
+    feedback_weight: PositiveInt = 20
+    """How often a corrected picture is seen in an epoch; a digit of MNIST is seen once."""
+    feedback_version: str | None = None
+    """Version of the corrected pictures, which every training records; another one is an error."""
+    start_from: str | None = None
+    """Start from the weights of this run of MLflow, archive or checkpoint instead of random ones; --from sets it."""
+    challenger: bool = False
+    """Make the best the challenger, which `promote` compares with the champion, instead of the champion."""
     data_dir: Path = Path("data/MNIST/raw")
     """Folder of MNIST's four files, which are downloaded if they are missing."""
     model_store: Path = Path("model_store")
@@ -98,6 +108,11 @@ class Recipe:
             return _build(values)
         except (ArgumentError, ValueError, TypeError) as error:
             raise _explain(values, error) from error
+
+    @property
+    def makes_challenger(self) -> bool:
+        """Whether the best training becomes the challenger: with feedback, it has to prove itself."""
+        return self.challenger or self.feedback is not None
 
     def trainings(self) -> dict[str, tuple[str, int]]:
         """Optimizer and seed of every training, by the name of its run in MLflow."""

@@ -14,6 +14,7 @@ from mnist_lightning.common.digests import short_digest
 from mnist_lightning.common.files import write_atomic
 from mnist_lightning.datasets import mnist
 from mnist_lightning.datasets.datamodule import MnistDataModule
+from mnist_lightning.datasets.feedback import FeedbackSet
 from mnist_lightning.datasets.ood import OODDataset
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.evaluation import names
@@ -27,6 +28,7 @@ from mnist_lightning.tracking import provenance, runs
 from mnist_lightning.training import distributed, ood
 from mnist_lightning.training.checkpoints import AtomicCheckpointIO
 from mnist_lightning.training.config import Recipe
+from mnist_lightning.training.data import TrainingData
 from mnist_lightning.training.ema import WarmupEMA
 from mnist_lightning.training.interrupt import ctrl_c_interrupts
 from mnist_lightning.training.module import DigitClassifier, precision
@@ -57,31 +59,47 @@ class FitResult:
 
 
 def train_and_log(
-    optimizer: str, seed: int, recipe: Recipe, splits: MnistSplits, ood_data: OODDataset, run_id: str, folder: Path
+    optimizer: str, seed: int, recipe: Recipe, data: TrainingData, ood_data: OODDataset, run_id: str, folder: Path
 ) -> None:
     """Train one optimizer with one seed, fit the out-of-distribution head, and log all to the open run `run_id`.
 
     An interrupted training continues from the checkpoint in `folder`.
     """
-    runs.log(parameters=_parameters(optimizer, seed, recipe))
-    images, labels = splits.training
+    runs.log(parameters=_parameters(optimizer, seed, recipe, data))
+    images, labels = data.mnist.training
+    example = (images[:2].float() / 255).numpy()
     runs.log_dataset(images.numpy(), labels.numpy(), "mnist-train", "training")
-    result = fit(optimizer, seed, recipe, splits, folder, RunLogger(runs.EXPERIMENT, run_id))
+    if data.feedback_batch is not None:
+        images, labels = data.feedback_batch
+        runs.log_dataset(images.numpy(), labels.numpy(), "feedback", "training")
+    result = fit(optimizer, seed, recipe, data.splits, folder, RunLogger(runs.EXPERIMENT, run_id), data.initial)
     network = result.network
-    classification = evaluate_network(network, splits)
+    classification = evaluate_network(network, data.splits)
     network.ood_head = ood.fit(network, ood_data, seed)
     runs.log(files={runs.CHECKPOINT: _save_with_head(network, result.checkpoint)})
-    runs.log_model(network, (images[:2].float() / 255).numpy())
-    ood_metrics = ood_evaluation.measure(network, splits.test[0], ood_data.held_out_outliers)
-    _log_results(classification, ood_metrics, result, optimizer, seed, recipe)
+    runs.log_model(network, example)
+    ood_metrics = ood_evaluation.measure(network, data.splits.test[0], ood_data.held_out_outliers)
+    _log_results(classification, ood_metrics, result, optimizer, seed, recipe, data)
 
 
 def fit(
-    optimizer: str, seed: int, recipe: Recipe, splits: MnistSplits, folder: Path, logger: Logger | None = None
+    optimizer: str,
+    seed: int,
+    recipe: Recipe,
+    splits: MnistSplits,
+    folder: Path,
+    logger: Logger | None = None,
+    initial: DigitNet | None = None,
 ) -> FitResult:
-    """Train one optimizer with one seed; with several processes, each of them calls this function."""
+    """Train one optimizer with one seed; with several processes, each of them calls this function.
+
+    The weights are those of `initial`, or else random ones.
+    """
     L.seed_everything(seed, verbose=False)  # all optimizers start from the same weights
     network = DigitNet(recipe.widths, pooled=recipe.pooled)
+    if initial is not None:
+        own = network.state_dict()  # without an out-of-distribution head, which is fitted anew
+        network.load_state_dict({name: value for name, value in initial.state_dict().items() if name in own})
     classifier = make_classifier(network, recipe, optimizer)
     data = make_data_module(recipe, splits, seed)
     best = ModelCheckpoint(folder, "best", monitor=names.VALIDATION_LOSS, mode="min", enable_version_counter=False)
@@ -159,6 +177,7 @@ def _log_results(
     optimizer: str,
     seed: int,
     recipe: Recipe,
+    data: TrainingData,
 ) -> None:
     """Log metrics, figures and the model card of the best checkpoint to the open run."""
     model_card = render_model_card(
@@ -169,6 +188,7 @@ def _log_results(
         widths=recipe.widths,
         parameters=sum(weights.numel() for weights in result.network.parameters()),
         seconds=result.seconds,
+        feedback=_describe_feedback(data),
         git_commit=provenance.git_commit(),
     )
     metrics = {
@@ -188,7 +208,15 @@ def _log_results(
     )
 
 
-def _parameters(optimizer: str, seed: int, recipe: Recipe) -> dict[str, object]:
+def _describe_feedback(data: TrainingData) -> str:
+    """What the model card says of other images than MNIST's."""
+    if data.feedback is None:
+        return "nothing else"
+    version, count = data.feedback.version, len(data.feedback.training)
+    return f"{count} corrected pictures of users (version {version}, {data.feedback_weight} times in an epoch)"
+
+
+def _parameters(optimizer: str, seed: int, recipe: Recipe, data: TrainingData) -> dict[str, object]:
     """What is logged as the run's parameters, with the defaults of the optimizer."""
     made = recipe.optimizers[optimizer]([torch.nn.Parameter(torch.zeros(1))])
     return {
@@ -202,4 +230,14 @@ def _parameters(optimizer: str, seed: int, recipe: Recipe) -> dict[str, object]:
         "dataset_sha256": mnist.digest(),
         "segmenter": short_digest(segment.SHIPPED.read_bytes()),
         "line_reader": short_digest(line_reader.SHIPPED.read_bytes()),
+        **({} if recipe.start_from is None else {"start_from": recipe.start_from}),
+        **({} if data.feedback is None else _feedback_parameters(data, data.feedback)),
+    }
+
+
+def _feedback_parameters(data: TrainingData, feedback: FeedbackSet) -> dict[str, object]:
+    return {
+        "feedback": feedback.version,
+        "feedback_pictures": len(feedback.training),
+        "feedback_weight": data.feedback_weight,
     }

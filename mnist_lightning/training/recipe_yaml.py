@@ -16,7 +16,8 @@ FORMER_KEYS: Mapping[KeyPath, KeyPath] = {  # recorded recipes keep their former
     ("augmentation", "moves"): ("augmentation", "affine"),
     ("augmentation", "damage"): ("augmentation", "corruption"),
 }
-INCOMPARABLE = ("only", "comparison", "data_dir", "model_store")  # keys that may differ within a comparison
+# Keys that may differ within a comparison; the version of the feedback may not.
+INCOMPARABLE = ("only", "comparison", "feedback", "challenger", "data_dir", "model_store")
 
 
 class RecipeError(ValueError):

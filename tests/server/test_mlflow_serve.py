@@ -42,7 +42,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             with runs.run("comparison") as parent:
                 run_id = log_training(parent, "SGD")
             served_model.log(run_id, folder / "parts")
-            registry.promote(run_id, "abc", "the only one")
+            registry.make_champion(registry.register(run_id))
     port = free_port()
     options = ["-m", "models:/mnist@champion", "--env-manager", "local", "--host", LOOPBACK, "--port", str(port)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn from there

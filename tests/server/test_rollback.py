@@ -35,7 +35,7 @@ def process(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 with runs.run("comparison") as parent:
                     run_id = log_training(parent, "SGD")
                 log_served_model(run_id)
-                registry.promote(run_id, "abc", name)
+                registry.make_champion(registry.register(run_id))
                 (store / f"{name}.json").write_text(json.dumps({"run_id": run_id}))
     (folder / "runtime").mkdir()
     with serve(store, folder / "runtime") as process:
@@ -77,7 +77,7 @@ def test_the_previous_champion_answers_again_and_no_request_is_lost(process: Ser
     assert done.stdout.startswith(f"champion: {process.store / 'mnist.mar'}\nserved: weights ")
     assert {digit for each in digits for digit in each} <= {3, 7}
     history = roll_back(process, process.folder, "--history").stdout
-    assert history.count("promotion") == 2
+    assert history.count("rollback") == 1
     assert "all threes" in history
 
 

@@ -61,6 +61,7 @@ def test_the_card_has_the_metrics(network: DigitNet, splits: MnistSplits) -> Non
         widths=[8, 16],
         parameters=12_345,
         seconds=61.2,
+        feedback="nothing else",
         git_commit="abc123",
     )
     rows = dict(line.strip("| ").split(" | ", 1) for line in card.splitlines() if line.startswith("| ") and "%" in line)

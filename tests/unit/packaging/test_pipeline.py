@@ -17,7 +17,7 @@ from mnist_lightning.training.distributed import DistributedError
 from mnist_lightning.training.recipe_yaml import RecipeError
 from mnist_lightning.training.resume import ResumeError
 
-Promoted = list[tuple[str, Path]]
+Promoted = list[tuple[str, Path] | tuple[str, Path, bool]]  # comparison, store and, if known, whether as challenger
 
 
 @pytest.fixture
@@ -30,7 +30,11 @@ def promoted(monkeypatch: pytest.MonkeyPatch) -> Promoted:
             promote("some-run")
 
     monkeypatch.setattr(pipeline, "train_comparison", train_comparison)
-    monkeypatch.setattr(promotion, "promote", lambda comparison_id, store: found.append((comparison_id, store)))
+    monkeypatch.setattr(
+        promotion,
+        "promote",
+        lambda comparison_id, store, *, as_challenger: found.append((comparison_id, store, as_challenger)),
+    )
     monkeypatch.setattr(promotion, "promote_shared", lambda name, store: found.append((name, store)))
     monkeypatch.setattr(promotion, "missing", lambda name: f"{name} lacks SGD")
     return found
@@ -45,8 +49,19 @@ def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_finished_comparison_is_promoted(promoted: Promoted, capsys: pytest.CaptureFixture[str]) -> None:
     assert train.main(["--model_store", "elsewhere"]) == 0
-    assert promoted == [("some-run", Path("elsewhere"))]
+    assert promoted == [("some-run", Path("elsewhere"), False)]
     assert "mnist_lightning.client my_digit.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [["--challenger"], ["--challenger", "true"], ["--feedback", "corrected"]])
+def test_a_challenger_is_compared_next(
+    flags: list[str], promoted: Promoted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(flags) == 0
+    assert promoted == [("some-run", Path("model_store"), True)]
+    output = capsys.readouterr().out
+    assert "serve --challenger model_store/challenger.mar" in output
+    assert output.endswith("python -m mnist_lightning.promote\n")
 
 
 def test_a_shared_comparison_is_promoted_by_a_machine_that_trains_all_of_it(promoted: Promoted) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,8 +22,9 @@ from mnist_lightning.models import digitnet
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import LEGACY_KEYS, DigitNet, checkpoint_of
 from mnist_lightning.packaging import archiver, promotion, reference
+from mnist_lightning.packaging import store as stores
 from mnist_lightning.packaging.archiver import PackagingError
-from mnist_lightning.tracking import comparisons, registry, runs, selection, served_model
+from mnist_lightning.tracking import comparisons, history, registry, runs, selection, served_model
 from tests.disks import file_size_limit
 from tests.make_weights import WEIGHTS_FILE
 from tests.mlflow_stores import log_served_model, log_training
@@ -200,11 +202,11 @@ def test_what_a_killed_process_left_in_the_store_is_deleted_an_hour_later(
     with runs.run("comparison") as parent:
         run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
     for name in ("old", "new"):
-        Path("store", f"{promotion.SCRATCH}{name}", "parts").mkdir(parents=True)
-    os.utime(Path("store", f"{promotion.SCRATCH}old"), (0, 0))
+        Path("store", f"{stores.SCRATCH}{name}", "parts").mkdir(parents=True)
+    os.utime(Path("store", f"{stores.SCRATCH}old"), (0, 0))
     monkeypatch.setattr(promotion, "build", build_fast)
     promotion.archive_run(run_id, Path("store"))
-    assert {path.name for path in Path("store").iterdir()} == {*(ARCHIVE, DESCRIPTION, f"{promotion.SCRATCH}new")}
+    assert {path.name for path in Path("store").iterdir()} == {*(ARCHIVE, DESCRIPTION, f"{stores.SCRATCH}new")}
 
 
 def test_runs_that_cannot_be_archived(mlflow_store: Path) -> None:
@@ -345,7 +347,7 @@ def two_champions(network: DigitNet) -> tuple[str, str]:
         both = [log_network(parent, optimizer, checkpoint_of(network, "network.")) for optimizer in ("SGD", "Adam")]
     for run_id in both:
         log_served_model(run_id)
-        registry.promote(run_id, "abc", "")
+        registry.make_champion(registry.register(run_id))
     return both[0], both[1]
 
 
@@ -362,7 +364,7 @@ def test_a_rollback_exchanges_the_archives(mlflow_store: Path, network: DigitNet
     before = contents(store)
     assert promotion.roll_back(store, "it misreads sevens") == store / ARCHIVE
     assert registry.champion() == first
-    assert registry.history()[-1].weights == short_digest(b"first")
+    assert history.events()[-1].weights == short_digest(b"first")
     exchanged = {"mnist.mar": "previous.mar", "previous.mar": "mnist.mar"}
     exchanged |= {"mnist.json": "previous.json", "previous.json": "mnist.json"}
     assert contents(store) == {exchanged[name]: content for name, content in before.items()}
@@ -371,16 +373,17 @@ def test_a_rollback_exchanges_the_archives(mlflow_store: Path, network: DigitNet
     assert registry.champion() == second
 
 
-@pytest.mark.parametrize("kept", [None, "of another run"])
-def test_a_rollback_builds_the_archive_that_was_not_kept(
-    kept: str | None, mlflow_store: Path, network: DigitNet
-) -> None:
+@pytest.mark.parametrize("kept", ["nothing", "another run's", "a damaged one"])
+def test_a_rollback_builds_the_archive_that_was_not_kept(kept: str, mlflow_store: Path, network: DigitNet) -> None:
     first, second = two_champions(network)
     store = Path("store")
     store.mkdir()
     kept_archive(store, "mnist", second, b"second")
-    if kept is not None:
-        kept_archive(store, "previous", kept, b"another")
+    if kept == "another run's":
+        kept_archive(store, "previous", "another run", b"another")
+    elif kept == "a damaged one":
+        kept_archive(store, "previous", first, b"first")
+        (store / "previous.mar").write_bytes(b"PK")
     with patch.object(archiver, "to_onnx", lambda *_: b"model"):
         promotion.roll_back(store, "")
     assert load_network(store / ARCHIVE).architecture == network.architecture
@@ -399,27 +402,73 @@ def test_a_rollback_without_a_previous_champion_changes_nothing(
     assert contents(Path("store")) == before
 
 
-def test_a_promotion_keeps_the_archive_that_it_replaces(mlflow_store: Path, network: DigitNet) -> None:
+def test_a_champion_that_mlflow_does_not_know_comes_back(mlflow_store: Path, network: DigitNet) -> None:
+    """Such as the pretrained model, which the first promotion has replaced."""
+    store = Path("store")
+    store.mkdir()
+    kept_archive(store, "mnist", "a run", b"new")
+    kept_archive(store, "previous", "unknown", b"pretrained")
+    promotion.roll_back(store, "")
+    assert stores.digest(store, stores.CHAMPION) == short_digest(b"pretrained")
+    (event,) = history.events()
+    assert (event.version, event.weights, event.champion) == ("", short_digest(b"pretrained"), short_digest(b"new"))
+
+
+@pytest.fixture
+def winner(mlflow_store: Path, network: DigitNet) -> Iterator[str]:
+    """The run of a training, alone in the comparison that is open."""
+    with (
+        runs.run("comparison") as parent,
+        patch.object(archiver, "to_onnx", lambda *_: b"model"),
+        patch.object(served_model, "log", lambda run_id, _: log_served_model(run_id)),
+    ):
+        run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
+        log_curves(run_id)
+        yield run_id
+
+
+def test_a_promotion_keeps_the_archive_that_it_replaces(winner: str) -> None:
     store = Path("store")
     store.mkdir()
     kept_archive(store, "mnist", "a run", b"weights")
     before = contents(store)
-    with runs.run("comparison") as parent:
-        run_id = log_network(parent, "SGD", checkpoint_of(network, "network."))
-        log_curves(run_id)
-        with (
-            patch.object(archiver, "to_onnx", lambda *_: b"model"),
-            patch.object(served_model, "log", lambda run_id, _: log_served_model(run_id)),
-        ):
-            promotion.promote(parent, store)
+    promotion.promote(comparisons.parent_of(winner), store, as_challenger=False)
     assert (store / "previous.mar").read_bytes() == before["mnist.mar"]
     assert (store / "previous.json").read_bytes() == before["mnist.json"]
-    assert json.loads((store / "mnist.json").read_text())["run_id"] == run_id
+    assert json.loads((store / "mnist.json").read_text())["run_id"] == winner
+    (event,) = history.events()
+    assert (event.kind, event.run_id, event.champion) == ("promotion", winner, short_digest(b"weights"))
+    assert event.weights == stores.digest(store, stores.CHAMPION)
+    assert event.reason == "the best of 1 on validation, 99.00 %"
+
+
+def test_a_challenger_leaves_the_champion_in_its_place(winner: str, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Path("store")
+    store.mkdir()
+    kept_archive(store, "mnist", "a run", b"weights")
+    before = contents(store)
+    promotion.promote(comparisons.parent_of(winner), store, as_challenger=True)
+    after = contents(store)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"challenger.mar", "challenger.json"}
+    assert stores.holds(store, stores.CHALLENGER, winner)
+    challenger = registry.find(registry.CHALLENGER)
+    assert challenger is not None
+    assert challenger.run_id == winner
+    assert registry.find(registry.CHAMPION) is None
+    assert [event.kind for event in history.events()] == ["challenger"]
+    assert "challenger: SGD, version 1 of the registered model mnist, archived to store/challenger.mar" in (
+        capsys.readouterr().out
+    )
 
 
 def test_the_history_is_a_table(mlflow_store: Path, network: DigitNet, capsys: pytest.CaptureFixture[str]) -> None:
-    two_champions(network)
+    store = Path("store")
+    store.mkdir()
+    for name, run_id in zip(("previous", "mnist"), two_champions(network), strict=True):
+        kept_archive(store, name, run_id, name.encode())
+    promotion.roll_back(store, "it misreads sevens")
     assert rollback.main(["--history"]) == 0
     table = capsys.readouterr().out
-    assert table.count("promotion") == 2
-    assert "rollback" not in table
+    assert table.count("rollback") == 1
+    assert "it misreads sevens" in table

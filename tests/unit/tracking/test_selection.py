@@ -1,13 +1,13 @@
-"""The leaderboard, its report, and the promotion of its winner."""
+"""The leaderboard and its report."""
 
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from mnist_lightning.tracking import comparisons, registry, runs, selection
+from mnist_lightning.tracking import comparisons, runs, selection
 from mnist_lightning.tracking.comparisons import Candidate
-from tests.mlflow_stores import log_served_model, log_training
+from tests.mlflow_stores import log_training
 
 
 def candidate(optimizer: str, seed: int, accuracy: float, loss: float = 0.1, seconds: float = 10) -> Candidate:
@@ -70,34 +70,16 @@ def test_a_single_optimizer_has_no_margin(capsys: pytest.CaptureFixture[str]) ->
     assert "leads" not in capsys.readouterr().out
 
 
-def test_the_winner_becomes_the_champion(mlflow_store: Path) -> None:
+def test_the_comparison_has_the_leaderboard_and_the_curves(mlflow_store: Path) -> None:
     with runs.run("comparison") as parent:
-        winner = log_training(parent, "SGD", 0.99)
+        log_training(parent, "SGD", 0.99)
         log_training(parent, "Adam", 0.98)
-        log_served_model(winner)
         client = mlflow.MlflowClient()
-        for run in (run for candidates in selection.leaderboard(parent).values() for run in candidates):
+        ranking = selection.leaderboard(parent)
+        for run in (run for candidates in ranking.values() for run in candidates):
             for curve in selection.CURVES:
                 client.log_metric(run.run_id, curve, 0.5, step=0)
-        assert selection.promote(selection.leaderboard(parent), "abc") == "1"
-    assert registry.history()[0].reason == "the best of 2 on validation, 99.00 %"
-    assert registry.promote(winner, "abc", "again") == "2"
-    assert registry.champion() == winner
-    version = client.get_model_version_by_alias(registry.REGISTERED_MODEL, registry.CHAMPION)
-    assert (str(version.version), version.description) == ("2", "card of SGD")
+        selection.log(ranking)
+    assert selection.reason(ranking) == "the best of 2 on validation, 99.00 %"
     assert "| 1 | SGD |" in runs.tags(parent)["mlflow.note.content"]
     assert [entry.path for entry in client.list_artifacts(parent)] == ["comparison.png"]
-
-
-def test_a_store_without_a_champion(mlflow_store: Path) -> None:
-    with pytest.raises(runs.TrackingError, match=r"no champion yet; train one: python -m mnist_lightning\.train"):
-        registry.champion()
-
-
-def test_a_run_without_a_served_model_is_not_registered(mlflow_store: Path) -> None:
-    """Runs of older releases: MLflow's server would take tensors of their models, and no pictures."""
-    with runs.run("comparison") as parent:
-        run_id = log_training(parent, "SGD")
-    with pytest.raises(runs.TrackingError, match=f"run {run_id} has no served model"):
-        registry.promote(run_id, "abc", "")
-    assert mlflow.MlflowClient().search_registered_models() == []
