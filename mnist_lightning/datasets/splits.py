@@ -44,7 +44,7 @@ class MnistSplits:
             test=mnist.load(folder, train=False),
         )
 
-    def with_training(self, batch: Batch, weight: int) -> "MnistSplits":
-        """The same sets with further training images before the others, each of them `weight` times."""
-        images, labels = (torch.cat([*[more] * weight, own]) for more, own in zip(batch, self.training, strict=True))
+    def with_training(self, batch: Batch, repeats: int) -> "MnistSplits":
+        """The same sets with further training images before the others, each of them `repeats` times."""
+        images, labels = (torch.cat([*[more] * repeats, own]) for more, own in zip(batch, self.training, strict=True))
         return replace(self, training=(images, labels))

@@ -44,7 +44,7 @@ def run_gate(request: GateRequest) -> tuple[Event, Verdict]:
     """
     challenger, champion = registry.find(registry.CHALLENGER), registry.find(registry.CHAMPION)
     if challenger is None:
-        raise TrackingError("there is no challenger; train one: python -m mnist_lightning.train --challenger true")
+        raise TrackingError("there is no challenger; train one: python -m mnist_lightning.train --challenger")
     data = GateData.build(MnistSplits.load(request.mnist), _held_out(request.feedback), request.config.sizes)
     with (
         archived(str(challenger.run_id), request.store) as new,

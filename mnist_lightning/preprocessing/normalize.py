@@ -81,15 +81,16 @@ def read_picture(content: bytes) -> NormalizedImage:
 
 def normalize(array: Bytes) -> Floats:
     """Normalize gray, RGB or RGBA pixels to (28, 28) floats in [0, 1]. Raises NoDigitError."""
-    return normalize_with_count(array).image
+    return _normalize(array, with_number=False).image
 
 
 def normalize_with_count(array: Bytes) -> NormalizedImage:
     """As `normalize`, and read the number if there are several digits. Raises NoDigitError, TooManyDigitsError."""
-    return _normalize(array)._replace(side=max(array.shape[:2]))
+    return _normalize(array, with_number=True)._replace(side=max(array.shape[:2]))
 
 
-def _normalize(array: Bytes) -> NormalizedImage:
+def _normalize(array: Bytes, *, with_number: bool) -> NormalizedImage:
+    """The image of all digits together and, if requested, their number, which takes most of the time."""
     array = merge_equal_channels(flatten_alpha(array))
     if is_in_mnist_form(array):
         return NormalizedImage(array.astype(np.float32) / np.float32(255), 1)
@@ -99,7 +100,7 @@ def _normalize(array: Bytes) -> NormalizedImage:
     if array.shape[:2] == (SIDE, SIDE) and found.is_degraded:
         return NormalizedImage(_stretch_contrast(array), found.digits)
     image, components, segmented = _read_single(levels, model, ink, found)
-    if max(array.shape[:2]) < MIN_NUMBER_SIDE:
+    if not with_number or max(array.shape[:2]) < MIN_NUMBER_SIDE:
         return image
     if segmented is None or (found.is_clean and not model.is_uneven):
         may_be_number = found.may_be_number or components.may_be_number

@@ -63,8 +63,8 @@ class Recipe:
     """Join the comparison of this name, which several machines can share; without it, start a new one."""
     feedback: Path | None = None
     """Also train on the corrected pictures of this folder, except those that are held out; makes a challenger."""
-    feedback_weight: PositiveInt = 20
-    """How often a corrected picture is seen in an epoch; a digit of MNIST is seen once."""
+    feedback_share: float = 0.15
+    """Fraction of an epoch's images that are corrected pictures, in [0, 1); each is shown once to 100 times."""
     feedback_version: str | None = None
     """Version of the corrected pictures, which every training records; another one is an error."""
     start_from: str | None = None
@@ -78,7 +78,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self.widths = [int(width) for width in self.widths]  # checkpoints hold no PositiveInt
-        for name in ("label_smoothing", "ema_window", "finetune_fraction"):
+        for name in ("label_smoothing", "ema_window", "finetune_fraction", "feedback_share"):
             check_fraction(name, getattr(self, name))
         if self.comparison is not None and not re.fullmatch(r"[\w .:-]{1,100}", self.comparison):
             raise InvalidValueError("comparison", self.comparison, "up to 100 letters, digits, or any of _ .:-")

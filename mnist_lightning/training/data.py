@@ -19,6 +19,7 @@ from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.recipe_yaml import RecipeError
 
 CHAMPION = "champion"
+MAX_REPEATS = 100  # of a corrected picture in an epoch: a few pictures are learned by heart else
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class TrainingData:
 
     mnist: MnistSplits
     feedback: FeedbackSet | None = None
-    feedback_weight: int = 1
+    feedback_share: float = 0.0
     initial: DigitNet | None = None
 
     @classmethod
@@ -42,26 +43,34 @@ class TrainingData:
         mnist = MnistSplits.load(recipe.data_dir, recipe.limit)
         feedback = None if recipe.feedback is None else _load_feedback(recipe.feedback, recipe.feedback_version)
         initial = None if recipe.start_from is None else _load_initial(recipe.start_from, recipe)
-        return cls(mnist, feedback, recipe.feedback_weight, initial)
+        return cls(mnist, feedback, recipe.feedback_share, initial)
 
     @property
     def feedback_batch(self) -> Batch | None:
         """The corrected pictures to train on, each once."""
         return None if self.feedback is None else to_batch(self.feedback.training)
 
+    @property
+    def feedback_repeats(self) -> int:
+        """How often a corrected picture is shown in an epoch; a digit of MNIST is shown once."""
+        if self.feedback is None:
+            return 0
+        wanted = self.feedback_share / (1 - self.feedback_share) * len(self.mnist.training[1])
+        return min(max(round(wanted / len(self.feedback.training)), 1), MAX_REPEATS)
+
     @cached_property
     def splits(self) -> MnistSplits:
         """The images that the classifier is trained on, and those of MNIST for validation and test."""
-        return self._with_feedback(self.feedback_weight)
+        return self._with_feedback(self.feedback_repeats)
 
     @cached_property
     def ood_splits(self) -> MnistSplits:
         """As `splits`, for the out-of-distribution head: a corrected picture is one digit of many."""
         return self._with_feedback(1)
 
-    def _with_feedback(self, weight: int) -> MnistSplits:
+    def _with_feedback(self, repeats: int) -> MnistSplits:
         batch = self.feedback_batch
-        return self.mnist if batch is None else self.mnist.with_training(batch, weight)
+        return self.mnist if batch is None else self.mnist.with_training(batch, repeats)
 
 
 def resolve_champion() -> str:

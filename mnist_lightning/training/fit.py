@@ -213,7 +213,7 @@ def _describe_feedback(data: TrainingData) -> str:
     if data.feedback is None:
         return "nothing else"
     version, count = data.feedback.version, len(data.feedback.training)
-    return f"{count} corrected pictures of users (version {version}, {data.feedback_weight} times in an epoch)"
+    return f"{count} corrected pictures of users (version {version}, {data.feedback_repeats} times in an epoch)"
 
 
 def _parameters(optimizer: str, seed: int, recipe: Recipe, data: TrainingData) -> dict[str, object]:
@@ -239,5 +239,5 @@ def _feedback_parameters(data: TrainingData, feedback: FeedbackSet) -> dict[str,
     return {
         "feedback": feedback.version,
         "feedback_pictures": len(feedback.training),
-        "feedback_weight": data.feedback_weight,
+        "feedback_repeats": data.feedback_repeats,
     }

@@ -11,8 +11,15 @@ from PIL import Image
 from mnist_lightning.datasets import mnist
 from mnist_lightning.evaluation import presentations
 from mnist_lightning.inference.tensors import parse_pixels
+from mnist_lightning.preprocessing import normalize as normalize_module
 from mnist_lightning.preprocessing.errors import BadPictureError, NoDigitError
-from mnist_lightning.preprocessing.normalize import from_bytes, from_image, is_in_mnist_form, normalize
+from mnist_lightning.preprocessing.normalize import (
+    from_bytes,
+    from_image,
+    is_in_mnist_form,
+    normalize,
+    normalize_with_count,
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +106,16 @@ def test_numbers_are_normalized_as_a_picture(digits: tuple[np.ndarray, np.ndarra
     image = digits[0][0]
     assert np.array_equal(normalize(parse_pixels(image.ravel().tolist())), image.astype(np.float32) / 255)
     assert np.array_equal(normalize(parse_pixels(image.tolist())), image.astype(np.float32) / 255)
+
+
+def test_the_image_alone_takes_no_reading_of_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training generates thousands of pictures of several digits; reading them takes most of the time."""
+    canvas = np.full((140, 280), 255, np.uint8)
+    cv2.putText(canvas, "1740", (30, 100), cv2.FONT_HERSHEY_SIMPLEX, 3, 0, 8)
+    read = normalize_with_count(canvas)
+    assert read.number is not None
+    monkeypatch.setattr(normalize_module, "read_number", None)
+    np.testing.assert_array_equal(normalize(canvas), read.image)
 
 
 def test_a_pillow_image_is_normalized_as_its_file(digits: tuple[np.ndarray, np.ndarray]) -> None:

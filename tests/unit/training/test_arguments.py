@@ -210,3 +210,47 @@ def test_help_explains_every_value(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"--{name}" in text
     assert "Passes over the training images." in text
     assert arguments.FROM_RUN_HELP in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], (None, None, False)),
+        (["--challenger"], (None, None, True)),
+        (["--challenger", "--epochs", "1"], (None, None, True)),
+        (["--challenger", "false"], (None, None, False)),
+        (["--feedback", "corrected"], (Path("corrected"), None, True)),
+        (["--from", "best.ckpt"], (None, "best.ckpt", False)),
+        (["--from=best.ckpt", "--feedback=corrected"], (Path("corrected"), "best.ckpt", True)),
+    ],
+)
+def test_feedback_weights_and_challenger(flags: list[str], expected: tuple[Path | None, str | None, bool]) -> None:
+    recipe = parse_request(flags).recipe
+    assert (recipe.feedback, recipe.start_from, recipe.makes_challenger) == expected
+
+
+def test_a_training_that_starts_from_weights_has_a_recipe_of_its_own() -> None:
+    assert parse_request(["--from", "best.ckpt"]).recipe.epochs == 1
+    assert parse_request(["--from", "best.ckpt", "--config", "train.yaml"]).recipe.epochs == 7
+    assert parse_request([]).recipe.epochs == 7
+
+
+def test_the_champion_s_weights_are_recorded_as_those_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "resolve_champion", lambda: "run-of-the-champion")
+    request = parse_request(["--from", "champion"])
+    assert request.recipe.start_from == "run-of-the-champion"
+    assert "start_from: run-of-the-champion" in request.recipe_yaml
+
+
+def test_feedback_that_is_named_again_may_have_changed(recorded: Callable[[str], None]) -> None:
+    recorded(recipe_yaml.with_values(CURRENT, feedback="corrected", feedback_version="abc"))
+    assert parse_request(["--from-run", "some-run"]).recipe.feedback_version == "abc"
+    assert parse_request(["--from-run", "some-run", "--feedback", "corrected"]).recipe.feedback_version is None
+
+
+@pytest.mark.parametrize(("share", "value"), [("1", "1.0"), ("-0.1", "-0.1"), ("much", "'much'")])
+def test_the_share_of_feedback_is_a_fraction(share: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_request(["--feedback_share", share])
+    assert ended.value.code == 2
+    assert f"feedback_share is {value}; it must be " in capsys.readouterr().err
