@@ -69,6 +69,8 @@ class Recipe:
     """Version of the corrected pictures, which every training records; another one is an error."""
     start_from: str | None = None
     """Start from the weights of this run of MLflow, archive or checkpoint instead of random ones; --from sets it."""
+    initial_share: float = 0.0
+    """Fraction of those weights that is mixed into the trained ones at the end, in [0, 1)."""
     challenger: bool = False
     """Make the best the challenger, which `promote` compares with the champion, instead of the champion."""
     data_dir: Path = Path("data/MNIST/raw")
@@ -78,7 +80,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self.widths = [int(width) for width in self.widths]  # checkpoints hold no PositiveInt
-        for name in ("label_smoothing", "ema_window", "finetune_fraction", "feedback_share"):
+        for name in ("label_smoothing", "ema_window", "finetune_fraction", "feedback_share", "initial_share"):
             check_fraction(name, getattr(self, name))
         if self.comparison is not None and not re.fullmatch(r"[\w .:-]{1,100}", self.comparison):
             raise InvalidValueError("comparison", self.comparison, "up to 100 letters, digits, or any of _ .:-")

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,13 +94,14 @@ def fit(
 ) -> FitResult:
     """Train one optimizer with one seed; with several processes, each of them calls this function.
 
-    The weights are those of `initial`, or else random ones.
+    The weights are those of `initial`, or else random ones. At the end, the network's are interpolated with the
+    initial ones, so that it forgets less of what it does not see again: WiSE-FT, after Wortsman et al., "Robust
+    fine-tuning of zero-shot models" (2022). The checkpoint is that of the training.
     """
     L.seed_everything(seed, verbose=False)  # all optimizers start from the same weights
     network = DigitNet(recipe.widths, pooled=recipe.pooled)
     if initial is not None:
-        own = network.state_dict()  # without an out-of-distribution head, which is fitted anew
-        network.load_state_dict({name: value for name, value in initial.state_dict().items() if name in own})
+        network.load_state_dict(_weights(initial))
     classifier = make_classifier(network, recipe, optimizer)
     data = make_data_module(recipe, splits, seed)
     best = ModelCheckpoint(folder, "best", monitor=names.VALIDATION_LOSS, mode="min", enable_version_counter=False)
@@ -127,7 +129,24 @@ def fit(
     if distributed.rank() == 0:
         weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
         classifier.load_state_dict(weights["state_dict"])
+    if initial is not None:
+        network.load_state_dict(_interpolate(_weights(network.cpu()), _weights(initial), recipe.initial_share))
     return FitResult(network.cpu().eval(), Path(best.best_model_path), seconds)
+
+
+def _weights(network: DigitNet) -> dict[str, torch.Tensor]:
+    """The weights without those of an out-of-distribution head, which is fitted to every network anew."""
+    return {name: value for name, value in network.state_dict().items() if not name.startswith("ood_head.")}
+
+
+def _interpolate(
+    trained: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor], share: float
+) -> dict[str, torch.Tensor]:
+    """The trained weights with a share of the initial ones; counters stay the trained ones."""
+    return {
+        name: torch.lerp(value, initial[name], share) if value.is_floating_point() else value
+        for name, value in trained.items()
+    }
 
 
 def make_data_module(recipe: Recipe, splits: MnistSplits, seed: int) -> MnistDataModule:
@@ -230,7 +249,11 @@ def _parameters(optimizer: str, seed: int, recipe: Recipe, data: TrainingData) -
         "dataset_sha256": mnist.digest(),
         "segmenter": short_digest(segment.SHIPPED.read_bytes()),
         "line_reader": short_digest(line_reader.SHIPPED.read_bytes()),
-        **({} if recipe.start_from is None else {"start_from": recipe.start_from}),
+        **(
+            {}
+            if recipe.start_from is None
+            else {name: getattr(recipe, name) for name in ("start_from", "initial_share")}
+        ),
         **({} if data.feedback is None else _feedback_parameters(data, data.feedback)),
     }
 

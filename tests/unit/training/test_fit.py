@@ -1,6 +1,7 @@
 """A small training in this process: reproducible, and equal when it is interrupted and resumed."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -9,6 +10,7 @@ import torch
 
 from mnist_lightning.common.paths import resource
 from mnist_lightning.datasets.splits import MnistSplits
+from mnist_lightning.models.ood import OODHead
 from mnist_lightning.training import distributed, recipe_yaml
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.fit import FitResult, fit, silence_warnings
@@ -110,3 +112,21 @@ def test_a_full_disk_ends_the_training_and_leaves_the_last_checkpoints(
         fit("SGD", 1, recipe, splits, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     fit("SGD", 1, recipe, splits, tmp_path)
+
+
+def test_a_training_starts_from_given_weights_and_keeps_a_share_of_them(
+    splits: MnistSplits, recipe: Recipe, tmp_path: Path
+) -> None:
+    first = fit("SGD", 1, recipe, splits, tmp_path / "first").network
+    first.ood_head = OODHead(first.head.in_features, 4)  # as a champion's; it is not taken over
+    networks = {}
+    for share in (0.0, 0.25, 0.999999):
+        own = replace(recipe, initial_share=share)
+        networks[share] = fit("SGD", 2, own, splits, tmp_path / str(share), initial=first).network.state_dict()
+    before = first.state_dict()
+    assert not torch.equal(networks[0.0]["head.weight"], before["head.weight"])
+    for name, trained in networks[0.0].items():
+        if trained.is_floating_point():
+            torch.testing.assert_close(networks[0.25][name], 0.75 * trained + 0.25 * before[name])
+            torch.testing.assert_close(networks[0.999999][name], before[name], rtol=1e-4, atol=1e-4)
+    assert not any(name.startswith("ood_head.") for name in networks[0.0])
