@@ -26,6 +26,7 @@ def test_every_measurement_ends_in_a_report(
 ) -> None:
     sizes = ["--numbers", "2", "--photographs", "1", "--sheets", "1", "--repeats", "1"]
     monkeypatch.setattr(numbers, "MEGAPIXELS_12", (800, 600))
+    monkeypatch.setattr(numbers, "TIMED", 1)
     monkeypatch.setattr(
         sys, "argv", ["numbers", "--store", str(small_store), "--data", str(mnist_folder), *sizes, measure]
     )

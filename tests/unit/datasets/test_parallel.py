@@ -1,5 +1,6 @@
 """Processes that generate data give the same result as one, and end with their parent."""
 
+import operator
 import os
 import subprocess
 import sys
@@ -25,12 +26,8 @@ if __name__ == "__main__":
 """
 
 
-def _scale(shared: int, task: int) -> int:
-    return shared * task
-
-
 def test_the_results_come_in_order() -> None:
-    assert list(generate(_scale, 3, range(10))) == [3 * task for task in range(10)]
+    assert list(generate(operator.mul, 3, range(10))) == [3 * task for task in range(10)]
 
 
 def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Exported networks are smaller than their weights, and say the same."""
 
+import functools
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from mnist_lightning.common.engine import load_session
 from mnist_lightning.packaging.export import export, round_weights, set_properties
 
 
+@functools.cache
 def exported() -> tuple[nn.Module, bytes]:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 64, 3), nn.LeakyReLU(), nn.Conv2d(64, 32, 3)).eval()
