@@ -28,7 +28,8 @@ from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.tracking import runs
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.fit import make_data_module, make_ema, silence_warnings
-from mnist_lightning.training.module import DigitClassifier, Schedule, precision
+from mnist_lightning.training.module import DigitClassifier, precision
+from mnist_lightning.training.schedule import Schedule
 
 Bounds = tuple[float, float]
 WARMUP: Bounds = (0.05, 0.4)

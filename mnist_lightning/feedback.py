@@ -22,8 +22,6 @@ from mnist_lightning.datasets import feedback, mnist, samples
 from mnist_lightning.datasets.feedback import FeedbackError, FeedbackSet
 from mnist_lightning.datasets.mnist import MnistUnavailableError
 from mnist_lightning.datasets.samples import SampleError
-from mnist_lightning.evaluation import label_doubts
-from mnist_lightning.evaluation.label_doubts import KNOWN_DIGITS, Doubt
 from mnist_lightning.models.archive import ArchiveError, load_network
 from mnist_lightning.serving.model_store import STORE_HELP, choose_store
 
@@ -64,10 +62,13 @@ def _list(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     """Report what a person should decide; 1 if there is such a picture."""
+    from mnist_lightning.evaluation import label_doubts  # only here: importing it takes a second
+
+    known = label_doubts.KNOWN_DIGITS
     found = FeedbackSet.load(options.folder)
     images, labels = mnist.load(options.data, train=True)
     network = load_network(choose_store(options.store) / ARCHIVE)
-    doubts = label_doubts.find_doubts(network, found.pictures, (images[:KNOWN_DIGITS], labels[:KNOWN_DIGITS]))
+    doubts = label_doubts.find_doubts(network, found.pictures, (images[:known], labels[:known]))
     for doubt in doubts:
         print(f"{doubt.picture.path}: {doubt.reason}")
     for path in found.conflicts:
@@ -75,7 +76,8 @@ def _check(options: argparse.Namespace) -> int:
     _print_counts(found)
     for path in label_doubts.save_contact_sheets(doubts, options.out):
         print(f"see {path}", file=sys.stderr)
-    print(_advice(options.folder, doubts, found.conflicts) or "no label is in doubt")
+    names = [*(doubt.picture.path.name for doubt in doubts), *(path.name for path in found.conflicts)]
+    print(_advice(options.folder, names) or "no label is in doubt")
     return int(bool(doubts or found.conflicts))
 
 
@@ -115,9 +117,8 @@ def _summary(found: FeedbackSet) -> str:
     return f"version {found.version}, {len(found.training)} pictures to train on, {len(found.held_out)} held out"
 
 
-def _advice(folder: Path, doubts: Sequence[Doubt], conflicts: Sequence[Path]) -> str:
-    """The command that settles the first picture; empty if there is none."""
-    names = [*(doubt.picture.path.name for doubt in doubts), *(path.name for path in conflicts)]
+def _advice(folder: Path, names: Sequence[str]) -> str:
+    """The command that settles the first of the pictures; empty if there is none."""
     if not names:
         return ""
     where = "" if folder == FOLDER else f" --folder {shlex.quote(str(folder))}"

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 
 from mnist_lightning.datasets import mnist
 
@@ -33,10 +33,12 @@ class MnistSplits:
         Raises:
             mnist.MnistUnavailableError: MNIST cannot be downloaded.
         """
+        from sklearn.model_selection import train_test_split  # only here: importing it takes a second
+
         mnist.fetch(folder)
         images, labels = mnist.load(folder, train=True)
         training, validation = train_test_split(
-            range(len(labels)), test_size=VALIDATION_IMAGES, stratify=labels, random_state=SPLIT_SEED
+            np.arange(len(labels)), test_size=VALIDATION_IMAGES, stratify=labels.numpy(), random_state=SPLIT_SEED
         )
         return cls(
             training=(images[training][:limit], labels[training][:limit]),

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from torchmetrics.functional.text import edit_distance
 
 from mnist_lightning.client import number_of
 from mnist_lightning.datasets.samples import Sample
@@ -133,6 +132,8 @@ def print_report(report: NumberReport) -> None:
 
 
 def _count(labels: Sequence[str], texts: Sequence[str]) -> _Counts:
+    from torchmetrics.functional.text import edit_distance  # only here: importing it takes seconds
+
     correct = [text == label for label, text in zip(labels, texts, strict=True)]
     digits = [len(label.replace("\n", "")) for label in labels]
     edits = edit_distance(texts, labels, reduction="none").numpy()

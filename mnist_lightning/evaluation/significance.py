@@ -5,8 +5,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import binomtest, ttest_ind
-
 SIGNIFICANCE_LEVEL = 0.05  # a margin with a p-value of this or more is reported as noise
 
 
@@ -41,6 +39,8 @@ def compare_top_two(accuracies: Mapping[str, Sequence[float]]) -> str:
         return f"{sentence}; one seed cannot tell that from noise: see --seeds"
     if statistics.pvariance([*best, *next_best]) == 0:
         return f"{first} and {second} are the same in every seed"
+    from scipy.stats import ttest_ind  # only here: importing it takes a second
+
     p_value = float(ttest_ind(best, next_best, equal_var=False).pvalue)
     kind = "more than noise" if p_value < SIGNIFICANCE_LEVEL else "noise"
     return f"{sentence}, which is {kind} (Welch's t-test over {len(best)} seeds: p = {p_value:.2g})"
@@ -53,5 +53,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
         only_first: pictures that only the first one reads correctly.
         only_second: pictures that only the second one reads correctly.
     """
+    from scipy.stats import binomtest  # only here: importing it takes a second
+
     disagreements = only_first + only_second
     return float(binomtest(only_first, disagreements).pvalue) if disagreements else 1.0

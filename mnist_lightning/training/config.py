@@ -21,8 +21,8 @@ from mnist_lightning.common.validation import InvalidValueError, check_fraction
 from mnist_lightning.datasets.augment import Augmentation
 from mnist_lightning.models.digitnet import WIDTHS
 from mnist_lightning.training import recipe_yaml
-from mnist_lightning.training.module import OptimizerFactory, Schedule
 from mnist_lightning.training.recipe_yaml import KeyPath, Leaves, RecipeError, Values
+from mnist_lightning.training.schedule import OptimizerFactory, Schedule
 
 
 @dataclass

@@ -1,8 +1,5 @@
 """The training and validation steps: one LightningModule for every optimizer."""
 
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 import lightning as L
@@ -13,33 +10,11 @@ from torch import nn
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
-from mnist_lightning.common.validation import check_fraction
 from mnist_lightning.evaluation import names
 from mnist_lightning.models.digitnet import bfloat16_is_faster
+from mnist_lightning.training.schedule import OptimizerFactory, Schedule
 
 NUM_CLASSES = 10
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
-
-
-@dataclass
-class Schedule:
-    """The learning rate over a training: a linear warmup to the optimizer's `lr`, then a decay to nearly zero."""
-
-    warmup: float = 0.2
-    """Fraction of the steps in which the rate rises linearly, in [0, 1)."""
-    decay: Literal["linear", "cosine"] = "linear"
-    """Shape of the decay after the warmup."""
-
-    def __post_init__(self) -> None:
-        check_fraction("warmup", self.warmup)
-
-    def factor(self, progress: float) -> float:
-        """Factor of the peak rate, in [0.001, 1], at `progress` in [0, 1]."""
-        if progress < self.warmup:
-            return max(progress / self.warmup, 1e-3)
-        left = (1 - progress) / (1 - self.warmup)
-        return max(left if self.decay == "linear" else (1 - math.cos(math.pi * left)) / 2, 1e-3)
 
 
 class DigitClassifier(L.LightningModule):
