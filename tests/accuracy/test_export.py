@@ -12,7 +12,7 @@ from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.packaging import export
 from mnist_lightning.packaging.archiver import PackagingError, build
 from mnist_lightning.packaging.export import check_images, largest_difference, to_onnx
-from tests.make_weights import WEIGHTS_FILE
+from tests.support import WEIGHTS_FILE
 
 WEIGHTS = WEIGHTS_FILE.read_bytes()
 ROUNDED = 5e-3  # largest difference between the probabilities of the network and of the model with rounded weights

@@ -19,8 +19,9 @@ from PIL import Image
 from mnist_lightning.common.constants import LOOPBACK
 from mnist_lightning.serving.torchserve import Server, free_port
 from mnist_lightning.tracking import registry, runs, served_model
-from tests.mlflow_stores import create_tables, log_training, open_store
-from tests.support import PROJECT, SEVEN, TIMEOUT, build_small
+from tests.mlflow_stores import log_training, open_store
+from tests.small_archive import build_small
+from tests.support import PROJECT, SEVEN, TIMEOUT
 
 EXAMPLES = PROJECT / "mnist_lightning" / "web" / "examples"
 TWO_SEVENS = cv2.imencode(".png", np.hstack([np.asarray(Image.open(SEVEN).convert("L"))] * 2))[1].tobytes()
@@ -29,15 +30,14 @@ BASE64 = [base64.b64encode(picture).decode() for picture in PICTURES]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(mlflow_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `mlflow models serve -m models:/mnist@champion`, started as the documentation says."""
     folder = tmp_path_factory.mktemp("mlflow")
-    tables = create_tables(folder / "tables.db")
     store = f"sqlite:///{folder}/mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", store)
-        with open_store(tables, folder / "mlflow.db"):
+        with open_store(mlflow_tables, folder / "mlflow.db"):
             build_small(folder)
             with runs.run("comparison") as parent:
                 run_id = log_training(parent, "SGD")

@@ -10,19 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-import cv2
 import mlflow
 import pytest
-import torch
+from filelock import FileLock
 
 from mnist_lightning import train
-from tests.mlflow_stores import create_tables
-from tests.support import Trained
+from mnist_lightning.packaging import archiver, reference
+from tests.small_archive import committed_export
+from tests.support import shared_folder
 
-# As in the processes that tests start: with another number of threads, sums differ in their last bits. One is also
-# faster than two while other tests run.
-torch.set_num_threads(1)
-cv2.setNumThreads(1)
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 TRAINED_FLAGS = (
@@ -30,6 +26,16 @@ TRAINED_FLAGS = (
     *("--widths", "[8, 16]", "--batch_size", "64"),
 )
 TINY_FLAGS = ("--limit", "640", "--outliers", "5", "--widths", "[8, 8]", "--batch_size", "64")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A comparison of the three optimizers on a slice of MNIST."""
+
+    folder: Path
+    store: Path
+    tracking_uri: str
+    output: str
 
 
 @dataclass(frozen=True)
@@ -80,23 +86,29 @@ class Workplace:
         return ["--data_dir", str(self.mnist_folder), "--model_store", "model_store"]
 
 
-@pytest.fixture(scope="session")
-def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with MLflow's empty tables: creating them takes seconds."""
-    return create_tables(tmp_path_factory.mktemp("mlflow") / "tables.db")
+@pytest.fixture
+def quick_promotion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promotions in this process take seconds less: without an export of their own, with a reference of few images."""
+    monkeypatch.setattr(archiver, "to_onnx", committed_export)
+    monkeypatch.setattr(reference, "PICTURES", 50)
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, mnist_folder: Path, mlflow_tables: Path) -> Workplace:
+def workplace(tmp_path: Path, mnist_folder: Path, mlflow_tables: Path, quick_promotion: None) -> Workplace:
     shutil.copy(mlflow_tables, tmp_path / "mlflow.db")
     return Workplace(tmp_path, mnist_folder)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path, mlflow_tables: Path) -> Trained:
-    """Three optimizers, one epoch each of a part of MNIST, archived."""
-    workplace = Workplace(tmp_path_factory.mktemp("trained"), mnist_folder)
-    shutil.copy(mlflow_tables, workplace.folder / "mlflow.db")
-    finished = workplace.train(*TRAINED_FLAGS, *workplace.places())
-    assert finished.code == 0, finished.errors
-    return Trained(workplace.folder, workplace.folder / "model_store", workplace.tracking_uri, finished.output)
+    """Three optimizers, one epoch each of a part of MNIST, archived; once for all test processes."""
+    folder = shared_folder(tmp_path_factory) / "trained"
+    workplace, output = Workplace(folder, mnist_folder), folder / "output"
+    with FileLock(f"{folder}.lock"):
+        if not output.is_file():
+            folder.mkdir(exist_ok=True)
+            shutil.copy(mlflow_tables, folder / "mlflow.db")
+            finished = workplace.train(*TRAINED_FLAGS, *workplace.places())
+            assert finished.code == 0, finished.errors
+            output.write_text(finished.output)
+    return Trained(folder, folder / "model_store", workplace.tracking_uri, output.read_text())

@@ -14,15 +14,19 @@ from mlflow import MlflowClient
 
 from mnist_lightning.serving.torchserve import free_port
 from mnist_lightning.training import distributed
-from tests.support import PROJECT, Trained
-from tests.training.conftest import ONE_THREAD, TRAINED_FLAGS
+from tests.support import PROJECT
+from tests.training.conftest import ONE_THREAD, TRAINED_FLAGS, Trained
 
 # The verb, in processes that save their weights when the training ends.
 PROGRAM = """
 import sys
 import torch
 from mnist_lightning import train
+from mnist_lightning.packaging import archiver, reference
 from mnist_lightning.training import distributed
+from tests.small_archive import committed_export
+
+archiver.to_onnx, reference.PICTURES = committed_export, 50  # a quick promotion
 
 class SaveWeights(distributed.PerRankSeed):
     def on_train_end(self, trainer, pl_module):

@@ -2,22 +2,21 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 
 from mnist_lightning.datasets import mnist
 from mnist_lightning.models.digitnet import load, predict_logits
 from tests import make_weights
-from tests.training.conftest import ONE_THREAD
+from tests.support import WEIGHTS_FILE
+from tests.training.conftest import Workplace
 
 
-def test_the_command_makes_a_file_like_the_committed_one(
-    tmp_path: Path, mnist_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", ONE_THREAD["OMP_NUM_THREADS"])
-    out = tmp_path / "small.pt"
-    assert make_weights.main(["--epochs", "1", "--limit", "2000", "--outliers", "5", "--out", str(out)]) == 0
-    made, committed = (torch.load(path, weights_only=True) for path in (out, make_weights.WEIGHTS_FILE))
+def test_the_command_makes_a_file_like_the_committed_one(workplace: Workplace) -> None:
+    out = workplace.folder / "small.pt"
+    flags = ("--epochs", "1", "--limit", "2000", "--outliers", "5", "--out", str(out))
+    done = workplace.run(make_weights.main, *flags)
+    assert done.code == 0, done.errors
+    made, committed = (torch.load(path, weights_only=True) for path in (out, WEIGHTS_FILE))
     assert made["architecture"] == committed["architecture"]
     shapes = [{name: value.shape for name, value in file["state_dict"].items()} for file in (made, committed)]
     assert shapes[0] == shapes[1]
@@ -26,5 +25,5 @@ def test_the_command_makes_a_file_like_the_committed_one(
 
 def test_the_committed_weights_classify_mnist(mnist_folder: Path) -> None:
     images, labels = mnist.load(mnist_folder, train=False)
-    logits = predict_logits(load(make_weights.WEIGHTS_FILE.read_bytes()), images)
+    logits = predict_logits(load(WEIGHTS_FILE.read_bytes()), images)
     assert (logits.argmax(dim=1) == labels).double().mean().item() >= 0.994

@@ -22,8 +22,8 @@ from mlflow.entities import Run
 
 from mnist_lightning.common.paths import resource
 from mnist_lightning.tracking import runs
-from tests.support import PROJECT, SEVEN, Trained
-from tests.training.conftest import ONE_THREAD, TINY_FLAGS, Workplace
+from tests.support import PROJECT, SEVEN
+from tests.training.conftest import ONE_THREAD, TINY_FLAGS, Trained, Workplace
 
 QUICK = ("--config", "quick.yaml")
 # Trains, and is killed after a run's last metrics, before MLflow marks it as finished.

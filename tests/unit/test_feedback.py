@@ -10,7 +10,8 @@ import pytest
 from benchmarks.looped_script import draw, encode
 from mnist_lightning import feedback
 from mnist_lightning.web.feedback import save
-from tests.support import SEVEN, build_small_store
+from tests.small_archive import build_small_store
+from tests.support import SEVEN
 
 
 @pytest.fixture(scope="module")

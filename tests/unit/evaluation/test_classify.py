@@ -8,8 +8,7 @@ from mnist_lightning.evaluation import presentations
 from mnist_lightning.evaluation.classify import Unanswered, network_classifier, server_classifier
 from mnist_lightning.inference.prediction import Answer
 from mnist_lightning.models.digitnet import DigitNet, load
-from tests.make_weights import WEIGHTS_FILE
-from tests.support import SEVEN
+from tests.support import SEVEN, WEIGHTS_FILE
 
 BLANK = presentations.sketchpad(np.zeros((28, 28), np.uint8), np.random.default_rng(0))
 URL = "http://127.0.0.1:8080"

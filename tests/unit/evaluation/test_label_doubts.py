@@ -14,7 +14,7 @@ from mnist_lightning.evaluation.classify import answer_images
 from mnist_lightning.models import digitnet
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.web.feedback import save
-from tests.make_weights import WEIGHTS_FILE
+from tests.support import WEIGHTS_FILE
 
 
 @pytest.fixture(scope="module")

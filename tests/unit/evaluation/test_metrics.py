@@ -10,7 +10,7 @@ from mnist_lightning.evaluation.metrics import evaluate_network
 from mnist_lightning.evaluation.model_card import render_model_card
 from mnist_lightning.evaluation.ood import OODMetrics
 from mnist_lightning.models.digitnet import DigitNet, load, predict_logits
-from tests.make_weights import WEIGHTS_FILE
+from tests.support import WEIGHTS_FILE
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from mnist_lightning.common.constants import EXPORTED
 from mnist_lightning.inference.loader import MAX_BATCH, Model, load_model
 from mnist_lightning.inference.table import MISSING, REPORT, answer_column
 from mnist_lightning.preprocessing.errors import BadPictureError, NoDigitError
-from tests.support import SEVEN, build_small
+from tests.small_archive import build_small
+from tests.support import SEVEN
 
 BASE64 = base64.b64encode(SEVEN.read_bytes()).decode()
 ONE = np.pad(np.full((20, 3), 255), ((4, 4), (13, 12)))

@@ -11,8 +11,8 @@ from mnist_lightning.models import digitnet
 from mnist_lightning.models.archive import ArchiveError, load_network
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.preprocessing.normalize import from_bytes
-from tests.make_weights import WEIGHTS_FILE
-from tests.support import SEVEN, assert_rounded
+from tests.small_archive import assert_rounded
+from tests.support import SEVEN, WEIGHTS_FILE
 
 
 def archive_of(folder: Path, name: str, content: bytes) -> Path:

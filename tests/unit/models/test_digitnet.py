@@ -8,7 +8,7 @@ import torch
 from mnist_lightning.models import digitnet
 from mnist_lightning.models.digitnet import Architecture, DigitNet
 from mnist_lightning.models.ood import OODHead
-from tests.support import assert_rounded
+from tests.small_archive import assert_rounded
 
 
 def close(one: torch.Tensor, other: torch.Tensor, rtol: float = 1.3e-6, atol: float = 1e-5) -> bool:

@@ -13,8 +13,8 @@ from mnist_lightning.common.constants import ARCHIVE
 from mnist_lightning.models import digitnet
 from mnist_lightning.packaging import archiver
 from mnist_lightning.packaging.archiver import ARCHIVED_PACKAGES, PackagingError, build
-from tests.make_weights import WEIGHTS_FILE
-from tests.support import BLOCK_IMPORTS, PROJECT, assert_rounded, build_small
+from tests.small_archive import assert_rounded, build_small
+from tests.support import BLOCK_IMPORTS, PROJECT, WEIGHTS_FILE
 
 PACKAGE = PROJECT / "mnist_lightning"
 

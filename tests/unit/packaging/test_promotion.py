@@ -26,9 +26,9 @@ from mnist_lightning.packaging import store as stores
 from mnist_lightning.packaging.archiver import PackagingError
 from mnist_lightning.tracking import comparisons, history, registry, runs, selection, served_model
 from tests.disks import file_size_limit
-from tests.make_weights import WEIGHTS_FILE
 from tests.mlflow_stores import log_served_model, log_training
-from tests.support import PROJECT, committed_export
+from tests.small_archive import committed_export
+from tests.support import PROJECT, WEIGHTS_FILE
 
 SUMMARY = {"optimizer", "seed", "run_id", "validation_accuracy", "final_test_accuracy"}
 

@@ -18,7 +18,8 @@ from mlflow.models.utils import _enforce_schema
 from mnist_lightning.inference.table import MISSING
 from mnist_lightning.tracking import runs, served_model
 from tests.mlflow_stores import open_store
-from tests.support import BLOCK_IMPORTS, SEVEN, build_small
+from tests.small_archive import build_small
+from tests.support import BLOCK_IMPORTS, SEVEN
 
 BASE64 = base64.b64encode(SEVEN.read_bytes()).decode()
 
