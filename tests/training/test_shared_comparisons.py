@@ -27,10 +27,37 @@ from mnist_lightning.serving.torchserve import free_port
 from mnist_lightning.tracking import comparisons, runs
 from mnist_lightning.training.arguments import parse_request
 from mnist_lightning.training.comparison import train_comparison
-from tests.support import PROJECT, verb
+from tests.support import PROJECT, TIMEOUT
+from tests.training.conftest import ONE_THREAD, Finished
 
 OPTIMIZERS = ("Adam", "SGD", "RMSprop")
 SMALL = ("--limit", "500", "--outliers", "5", "--widths", "[8, 8]")
+# Imports the verb once, and runs it in one process for each folder, which is named after its optimizer.
+TOGETHER = """
+import json, os, sys
+from mnist_lightning import train
+
+def run(folder, flags):
+    os.chdir(folder)
+    for name, number in (("output", 1), ("errors", 2)):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+    try:
+        return train.main([*flags, "--only", os.path.basename(folder)])
+    finally:
+        sys.stdout.flush()
+
+folders, flags = map(json.loads, sys.argv[1:])
+processes = {}
+for folder in folders:
+    processes[folder] = os.fork()
+    if not processes[folder]:
+        code = 1
+        try:
+            code = run(folder, flags)
+        finally:
+            os._exit(code)
+print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in processes.values()]))
+"""
 
 
 @contextlib.contextmanager
@@ -112,20 +139,25 @@ def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mlfl
     mlflow.set_tracking_uri("")
 
 
-def train_together(
-    url: str, folder: Path, mnist_folder: Path, name: str
-) -> dict[str, subprocess.CompletedProcess[str]]:
+def train_together(url: str, folder: Path, mnist_folder: Path, name: str) -> list[Finished]:
     """Three processes, each in a folder of its own, that start at the same moment."""
-
-    def one(optimizer: str) -> subprocess.CompletedProcess[str]:
-        place = folder / optimizer
+    places = [folder / optimizer for optimizer in OPTIMIZERS]
+    for place in places:
         place.mkdir(parents=True)
-        flags = ["--config", str(PROJECT / "config/quick.yaml"), *SMALL, "--data_dir", str(mnist_folder)]
-        settings = {"MLFLOW_TRACKING_URI": url, "OMP_NUM_THREADS": "1"}
-        return verb("train", *flags, "--comparison", name, "--only", optimizer, cwd=place, **settings)
-
-    with ThreadPoolExecutor(len(OPTIMIZERS)) as pool:
-        return dict(zip(OPTIMIZERS, pool.map(one, OPTIMIZERS), strict=True))
+    flags = ["--config", str(PROJECT / "config/quick.yaml"), *SMALL, "--data_dir", str(mnist_folder)]
+    done = subprocess.run(
+        [sys.executable, "-c", TOGETHER, json.dumps([*map(str, places)]), json.dumps([*flags, "--comparison", name])],
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "MLFLOW_TRACKING_URI": url, **ONE_THREAD},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [
+        Finished(code, (place / "output").read_text(), (place / "errors").read_text())
+        for code, place in zip(json.loads(done.stdout), places, strict=True)
+    ]
 
 
 def runs_of(client: MlflowClient, query: str = "") -> list[Run]:
@@ -163,12 +195,12 @@ def test_runs_log_one_dataset_at_the_same_moment(client: MlflowClient) -> None:
 
 
 def test_three_processes_share_one_comparison(
-    client: MlflowClient, mlflow_server: str, mnist_folder: Path, tmp_path: Path
+    client: MlflowClient, mlflow_server: str, mnist_folder: Path, tmp_path: Path, quick_promotion: None
 ) -> None:
-    for done in train_together(mlflow_server, tmp_path, mnist_folder, "spread out").values():
-        assert done.returncode == 0, done.stderr
-        assert "champion" not in done.stdout
-        assert "package --comparison 'spread out'" in done.stdout
+    for done in train_together(mlflow_server, tmp_path, mnist_folder, "spread out"):
+        assert done.code == 0, done.errors
+        assert "champion" not in done.output
+        assert "package --comparison 'spread out'" in done.output
     assert not list(tmp_path.glob("*/model_store"))
     comparison_id = check_shared(client, "spread out")
     assert client.get_run(comparison_id).info.status == "RUNNING"
