@@ -15,7 +15,11 @@ from tests.support import WEIGHTS_FILE
 
 def committed_export(_: DigitNet, weights: bytes) -> bytes:
     """In place of `to_onnx`, which takes seconds: the committed export, as that of a file with the same weights."""
-    model = onnx.load(WEIGHTS_FILE.with_suffix(".onnx"))
+    return with_weights_digest(onnx.load(WEIGHTS_FILE.with_suffix(".onnx")), weights)
+
+
+def with_weights_digest(model: onnx.ModelProto, weights: bytes) -> bytes:
+    """A model as the export of a file with weights."""
     for item in model.metadata_props:
         if item.key == WEIGHTS_PROPERTY:
             item.value = short_digest(weights)

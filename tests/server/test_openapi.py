@@ -51,7 +51,7 @@ def test_the_document_is_valid() -> None:
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_generated_requests_get_documented_answers(case: schemathesis.Case[Any], server: Server) -> None:
     case.call_and_validate(base_url=server.url, checks=CHECKED, timeout=30)
 

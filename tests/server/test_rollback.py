@@ -61,7 +61,7 @@ def test_the_previous_champion_answers_again_and_no_request_is_lost(process: Ser
         digits = [predict()]
         while not stopped.is_set():
             digits.append(predict())
-            stopped.wait(0.02)  # the verb starts for seconds, in which the clients need not occupy the cores
+            stopped.wait(0.05)  # the verb starts for seconds, in which the clients need not occupy the cores
         return digits
 
     assert predict() == 3
