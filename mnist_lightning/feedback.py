@@ -50,7 +50,7 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps(described))
         return 0
     corrections = feedback.read_corrections(options.folder)
-    for name, share in ((feedback.TRAINING, found.training), (feedback.HELD_OUT, found.held_out)):
+    for name, share in found.shares.items():
         for picture in share:
             entry = corrections.get(picture.path.name, {})
             print(f"{picture.path}: {picture.label}, read as {entry.get('read')}, {entry.get('at')}, {name}")
@@ -114,7 +114,8 @@ def _print_counts(found: FeedbackSet) -> None:
 
 
 def _summary(found: FeedbackSet) -> str:
-    return f"version {found.version}, {len(found.training)} pictures to train on, {len(found.held_out)} held out"
+    shares = ", ".join(f"{len(pictures)} {name}" for name, pictures in found.shares.items())
+    return f"version {found.version}, {shares} pictures"
 
 
 def _advice(folder: Path, names: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
 """Feedback as data: corrected pictures, prepared as the server prepares them, for training and for evaluation.
 
-A feedback folder is one that `evaluate pictures` reads. A fixed share of its pictures, chosen by their digests, is held
-out for evaluation and never trained on. Beside the pictures, `settled.jsonl` has a line for each decision of a person
-on a picture: its digest, and its digit, or null to leave it out. The last line of a picture counts, whatever the
-picture's name says.
+A feedback folder is one that `evaluate pictures` reads. Fixed shares of its pictures, chosen by their digests, are held
+out for validation and for evaluation, and never trained on. Beside the pictures, `settled.jsonl` has a line for each
+decision of a person on a picture: its digest, and its digit, or null to leave it out. The last line of a picture
+counts, whatever the picture's name says.
 """
 
 import hashlib
@@ -30,9 +30,10 @@ from mnist_lightning.preprocessing.errors import BadPictureError
 from mnist_lightning.preprocessing.normalize import NormalizedImage, read_picture
 
 SETTLED_FILE, SET_FILE = "settled.jsonl", "feedback.json"
-HELD_OUT_SHARE = 5  # one in so many is held out; another number would move pictures from one share to the other
+TRAINING, VALIDATION, HELD_OUT = "training", "validation", "held-out"
+# The share of each last digit of a picture's digest; another order would move pictures from one share to another.
+SHARES = (HELD_OUT, VALIDATION, *[TRAINING] * 3, HELD_OUT, *[TRAINING] * 4)
 DIGEST_LENGTH = 16  # hexadecimal digits, as in the names that the page gives
-TRAINING, HELD_OUT = "training", "held-out"
 IGNORED, SEVERAL_DIGITS = "ignored by a person", "shows several digits"
 THREADS = 8
 
@@ -52,18 +53,17 @@ class FeedbackPicture:
     image: NormalizedImage
 
     @property
-    def is_held_out(self) -> bool:
-        """Whether the picture belongs to the share that is never trained on."""
-        return int(self.digest, 16) % HELD_OUT_SHARE == 0
+    def share(self) -> str:
+        """TRAINING, VALIDATION or HELD_OUT."""
+        return SHARES[int(self.digest, 16) % len(SHARES)]
 
 
 @dataclass(frozen=True)
 class FeedbackSet:
     """The pictures of a feedback folder."""
 
-    training: Sequence[FeedbackPicture]
-    held_out: Sequence[FeedbackPicture]
-    left_out: Mapping[Path, str]  # why other pictures are in neither share
+    shares: Mapping[str, Sequence[FeedbackPicture]]
+    left_out: Mapping[Path, str]  # why other pictures are in none of them
     conflicts: Sequence[Path]  # those of `left_out` that wait for a person's decision
 
     @classmethod
@@ -83,27 +83,43 @@ class FeedbackSet:
         unusable = {path: one for path, one in zip(labelled, found, strict=True) if isinstance(one, str)}
         kept = [_representative(group) for group in groups if not _is_conflict(group)]
         return cls(
-            training=[picture for picture in kept if not picture.is_held_out],
-            held_out=[picture for picture in kept if picture.is_held_out],
+            shares={
+                share: [picture for picture in kept if picture.share == share]
+                for share in (TRAINING, VALIDATION, HELD_OUT)
+            },
             left_out=unusable | {path: reason for group in groups for path, reason in _reasons(group)},
             conflicts=[picture.path for group in groups if _is_conflict(group) for picture in group],
         )
 
     @property
+    def training(self) -> Sequence[FeedbackPicture]:
+        """Those to train on."""
+        return self.shares[TRAINING]
+
+    @property
+    def validation(self) -> Sequence[FeedbackPicture]:
+        """Those to choose among trainings."""
+        return self.shares[VALIDATION]
+
+    @property
+    def held_out(self) -> Sequence[FeedbackPicture]:
+        """Those to compare champion and challenger."""
+        return self.shares[HELD_OUT]
+
+    @property
     def pictures(self) -> list[FeedbackPicture]:
-        """Those of both shares."""
-        return [*self.training, *self.held_out]
+        """Those of all shares."""
+        return [*self.training, *self.validation, *self.held_out]
 
     @property
     def version(self) -> str:
-        """A digest of the pictures of both shares and their labels."""
+        """A digest of the pictures of all shares and their labels."""
         lines = sorted(f"{picture.digest} {picture.label}\n" for picture in self.pictures)
         return short_digest("".join(lines).encode())
 
     def counts(self) -> dict[str, dict[str, int]]:
         """The number of pictures by share and digit."""
-        shares = {TRAINING: self.training, HELD_OUT: self.held_out}
-        counted = {name: Counter(picture.label for picture in share) for name, share in shares.items()}
+        counted = {name: Counter(picture.label for picture in share) for name, share in self.shares.items()}
         return {name: {str(digit): digits[digit] for digit in range(10)} for name, digits in counted.items()}
 
 
@@ -158,7 +174,7 @@ def settle(folder: Path, names: Iterable[str], label: int | None) -> list[Path]:
 
 
 def export(feedback: FeedbackSet, target: Path) -> None:
-    """Copy the pictures of both shares, named by their settled labels, into a new folder, which is a feedback folder.
+    """Copy the pictures of all shares, named by their settled labels, into a new folder, which is a feedback folder.
 
     Later corrections do not change it, so a training of it can be repeated. Raises FeedbackError, OSError.
     """
@@ -167,7 +183,7 @@ def export(feedback: FeedbackSet, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.tmp-") as scratch:
         folder = Path(scratch, "set")
-        for name, share in {TRAINING: feedback.training, HELD_OUT: feedback.held_out}.items():
+        for name, share in feedback.shares.items():
             (folder / name).mkdir(parents=True)
             for picture in share:
                 copy = folder / name / f"{picture.label}-{picture.digest}{picture.path.suffix}"
@@ -207,7 +223,8 @@ def _is_conflict(group: Sequence[FeedbackPicture]) -> bool:
 
 def _representative(group: Sequence[FeedbackPicture]) -> FeedbackPicture:
     """The picture that is used: one that may be trained on, if there is one. So none that was is held out later."""
-    return min(group, key=lambda picture: (picture.is_held_out, picture.digest))
+    order = (TRAINING, VALIDATION, HELD_OUT)
+    return min(group, key=lambda picture: (order.index(picture.share), picture.digest))
 
 
 def _reasons(group: Sequence[FeedbackPicture]) -> Iterator[tuple[Path, str]]:

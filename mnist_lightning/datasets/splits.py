@@ -46,7 +46,11 @@ class MnistSplits:
             test=mnist.load(folder, train=False),
         )
 
-    def with_training(self, batch: Batch, repeats: int) -> "MnistSplits":
-        """The same sets with further training images before the others, each of them `repeats` times."""
-        images, labels = (torch.cat([*[more] * repeats, own]) for more, own in zip(batch, self.training, strict=True))
-        return replace(self, training=(images, labels))
+    def extended(self, training: Batch, validation: Batch) -> "MnistSplits":
+        """The same sets with further training and validation images before the others."""
+        return replace(self, training=_joined(training, self.training), validation=_joined(validation, self.validation))
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    images, labels = (torch.cat(parts) for parts in zip(first, second, strict=True))
+    return images, labels

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import torch
 
 from mnist_lightning.common.constants import ARCHIVE
-from mnist_lightning.datasets.feedback import FeedbackError, FeedbackSet, to_batch
+from mnist_lightning.datasets.feedback import FeedbackError, FeedbackPicture, FeedbackSet, to_batch
 from mnist_lightning.datasets.splits import Batch, MnistSplits
 from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import DigitNet, from_checkpoint
@@ -53,24 +54,38 @@ class TrainingData:
     @property
     def feedback_repeats(self) -> int:
         """How often a corrected picture is shown in an epoch; a digit of MNIST is shown once."""
-        if self.feedback is None:
-            return 0
-        wanted = self.feedback_share / (1 - self.feedback_share) * len(self.mnist.training[1])
-        return min(max(round(wanted / len(self.feedback.training)), 1), MAX_REPEATS)
+        return 0 if self.feedback is None else self._repeats(self.feedback.training, self.mnist.training)
 
     @cached_property
     def splits(self) -> MnistSplits:
-        """The images that the classifier is trained on, and those of MNIST for validation and test."""
-        return self._with_feedback(self.feedback_repeats)
+        """The images that the classifier is trained on, and those of MNIST for validation and test.
+
+        With feedback, it has the same share of the training and of the validation images: the choice among trainings
+        is one of what they learned from it, too.
+        """
+        if self.feedback is None:
+            return self.mnist
+        validation = self.feedback.validation
+        return self.mnist.extended(
+            _repeat(self.feedback.training, self.feedback_repeats),
+            _repeat(validation, self._repeats(validation, self.mnist.validation)),
+        )
 
     @cached_property
     def ood_splits(self) -> MnistSplits:
         """As `splits`, for the out-of-distribution head: a corrected picture is one digit of many."""
-        return self._with_feedback(1)
+        if self.feedback is None:
+            return self.mnist
+        return self.mnist.extended(to_batch(self.feedback.training), to_batch(self.feedback.validation))
 
-    def _with_feedback(self, repeats: int) -> MnistSplits:
-        batch = self.feedback_batch
-        return self.mnist if batch is None else self.mnist.with_training(batch, repeats)
+    def _repeats(self, pictures: Sequence[FeedbackPicture], others: Batch) -> int:
+        wanted = self.feedback_share / (1 - self.feedback_share) * len(others[1])
+        return min(max(round(wanted / max(len(pictures), 1)), 1), MAX_REPEATS)
+
+
+def _repeat(pictures: Sequence[FeedbackPicture], times: int) -> Batch:
+    images, labels = to_batch(pictures)
+    return images.repeat(times, 1, 1, 1), labels.repeat(times)
 
 
 def resolve_champion() -> str:

@@ -23,9 +23,9 @@ from mnist_lightning.packaging import archiver
 from mnist_lightning.packaging import store as stores
 from mnist_lightning.packaging.store import CHAMPION, PREVIOUS
 from mnist_lightning.tracking import history, registry, runs
-from tests.make_weights import WEIGHTS_FILE
 from tests.mlflow_stores import log_served_model, log_training
-from tests.support import committed_export
+from tests.small_archive import committed_export
+from tests.support import WEIGHTS_FILE
 
 SMALL = {"test_digits": 20, "corrupted_digits": 1, "presented_digits": 1, "non_digits_per_kind": 1}
 STORE = Path("model_store")

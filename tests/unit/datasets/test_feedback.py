@@ -30,15 +30,16 @@ def names(pictures: object) -> set[str]:
     return {picture.path.name for picture in pictures}
 
 
-def test_a_fixed_share_is_held_out_by_digest(folder: Path) -> None:
+def test_fixed_shares_are_held_out_by_digest(folder: Path) -> None:
     found = FeedbackSet.load(folder)
-    assert len(found.training) + len(found.held_out) == 30
-    assert 0 < len(found.held_out) < len(found.training)
-    assert all(int(picture.digest, 16) % 5 == 0 for picture in found.held_out)
-    assert not any(int(picture.digest, 16) % 5 == 0 for picture in found.training)
+    assert len(found.training) + len(found.validation) + len(found.held_out) == len(found.pictures) == 30
+    assert 0 < len(found.validation) + len(found.held_out) < len(found.training)
+    assert {int(picture.digest, 16) % 10 for picture in found.held_out} <= {0, 5}
+    assert {int(picture.digest, 16) % 10 for picture in found.validation} <= {1}
+    assert not {int(picture.digest, 16) % 10 for picture in found.training} & {0, 1, 5}
     assert all(picture.path.name == f"{picture.label}-{picture.digest}.png" for picture in found.pictures)
     counts = found.counts()
-    assert [counts["training"][digit] + counts["held-out"][digit] for digit in "0123456789"] == [3] * 10
+    assert [sum(share[digit] for share in counts.values()) for digit in "0123456789"] == [3] * 10
     before = names(found.held_out)
     save_feedback(folder, 50, seed=1)
     assert before <= names(FeedbackSet.load(folder).held_out)
@@ -181,8 +182,8 @@ def test_an_export_is_a_feedback_folder_of_the_same_version(folder: Path, tmp_pa
     target = tmp_path / "sets" / "first"
     exported = FeedbackSet.load(target)
     assert exported.version == found.version
-    assert names(exported.held_out) == {entry.name for entry in (target / "held-out").iterdir()}
-    assert names(exported.training) == {entry.name for entry in (target / "training").iterdir()}
+    for share, pictures in exported.shares.items():
+        assert names(pictures) == {entry.name for entry in (target / share).iterdir()}
     assert json.loads((target / "feedback.json").read_text())["version"] == found.version
     assert any(entry.name == f"8-{path.stem.split('-')[1]}.png" for entry in target.rglob("*.png"))
     assert [entry.name for entry in target.parent.iterdir()] == ["first"]

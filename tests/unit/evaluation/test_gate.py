@@ -17,7 +17,7 @@ from mnist_lightning.evaluation import gate, gate_report
 from mnist_lightning.evaluation.gate import GateConfig, GateError, Measurement, Verdict
 from mnist_lightning.evaluation.gate_data import FEEDBACK, NO_DIGIT, NON_DIGITS, TEST, TITLES, GateData, GateSizes
 from mnist_lightning.models.archive import ArchiveError
-from tests.support import build_small
+from tests.small_archive import build_small
 
 CONFIG = GateConfig(
     max_drop={"test": 0.1, "corrupted": 1.0, "presented": 1.0, "feedback": 0.0, "non_digits": 4.0},

@@ -18,9 +18,9 @@ from mnist_lightning.training.arguments import find_recipe
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.data import TrainingData
 from mnist_lightning.training.recipe_yaml import RecipeError
-from tests.make_weights import WEIGHTS_FILE
 from tests.mlflow_stores import log_training
-from tests.support import build_small
+from tests.small_archive import build_small
+from tests.support import WEIGHTS_FILE
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +65,29 @@ def test_feedback_is_added_at_its_share_and_what_is_held_out_is_not(recipe: Reci
     assert torch.equal(images[3 * count :], loaded.mnist.training[0])
     assert labels[:count].tolist() == [picture.label for picture in found.training]
     shown = {image.numpy().tobytes() for image in images}
-    for picture in found.held_out:
+    for picture in (*found.validation, *found.held_out):
         assert (picture.image.image * 255).round().astype(np.uint8)[None].tobytes() not in shown
     assert len(loaded.ood_splits.training[1]) == 100 + count
-    for own, other in ((loaded.splits.validation, loaded.mnist.validation), (loaded.splits.test, loaded.mnist.test)):
-        assert torch.equal(own[0], other[0])
+    assert torch.equal(loaded.splits.test[0], loaded.mnist.test[0])
+
+
+def test_validation_is_on_the_same_share_of_feedback(recipe: Recipe, folder: Path) -> None:
+    loaded = TrainingData.load(changed(recipe, feedback=folder, feedback_share=0.01))
+    images, labels = loaded.splits.validation
+    validation = FeedbackSet.load(folder).validation
+    repeats = round(0.01 / 0.99 * 5000 / len(validation))
+    assert len(images) == len(labels) == 5000 + repeats * len(validation)
+    assert labels[: len(validation)].tolist() == [picture.label for picture in validation]
+    assert torch.equal(images[-5000:], loaded.mnist.validation[0])
+    assert len(loaded.ood_splits.validation[1]) == 5000 + len(validation)
+
+
+def test_feedback_without_pictures_for_validation_is_enough(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
+    picture = FeedbackSet.load(folder).training[0].path
+    (tmp_path / picture.name).write_bytes(picture.read_bytes())
+    loaded = TrainingData.load(changed(recipe, feedback=tmp_path))
+    assert torch.equal(loaded.splits.validation[0], loaded.mnist.validation[0])
+    assert len(loaded.splits.training[1]) == 100 + loaded.feedback_repeats
 
 
 @pytest.mark.parametrize(("share", "repeats"), [(0.0, 1), (0.01, 1), (0.999, 100)])
