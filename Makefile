@@ -1,5 +1,6 @@
 # make run     environment, MNIST, training, choice, archive, server, one question, the answer
 # make demo    the server and a page to draw on; Ctrl-C stops both
+# make loop    feedback, retraining, shadow, gate, promotion and rollback, with simulated people, in build/loop
 # make check   the fast loop: format, lint, import contracts, types, unit tests
 # make test    the gate: environment, all of check, every test
 # make lock    compile the requirements files from pyproject.toml
@@ -22,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help environment run demo check test lint types unit lock audit image frontend format clean
+.PHONY: help environment run demo loop check test lint types unit lock audit image frontend format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -66,6 +67,10 @@ run: .venv/.installed
 
 demo: .venv/.installed
 	@$(BIN)/python -m mnist_lightning.draw --serve
+
+loop: .venv/.installed-dev
+	rm -rf build/loop
+	@$(BIN)/python -m benchmarks.loop
 
 check: .venv/.installed-dev
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target types unit lint

@@ -63,7 +63,7 @@ class Recipe:
     """Join the comparison of this name, which several machines can share; without it, start a new one."""
     feedback: Path | None = None
     """Also train on the corrected pictures of this folder, except those that are held out; makes a challenger."""
-    feedback_share: float = 0.15
+    feedback_share: float = 0.2
     """Fraction of an epoch's images that are corrected pictures, in [0, 1); each is shown once to 100 times."""
     feedback_version: str | None = None
     """Version of the corrected pictures, which every training records; another one is an error."""
