@@ -57,11 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", **OPTIONS["data"])
     parser.add_argument("--folder", type=Path, default=Path("build/loop"), help="a new folder (%(default)s)")
     parser.add_argument("--people", type=positive_int, default=200, metavar="N", help="corrections (%(default)s)")
+    parser.add_argument("--gate", type=Path, metavar="FILE", help="other margins than config/gate.yaml")
     parser.add_argument("train", nargs="*", metavar="-- FLAG", help="further flags of the training, after --")
     options = parser.parse_args(arguments)
     print(conditions() + "\n")
     try:
-        report = run(options.folder, options.data.resolve(), options.people, options.train)
+        gate = ["--gate", str(options.gate.resolve())] if options.gate else []
+        report = run(options.folder, options.data.resolve(), options.people, options.train, gate)
     except (LoopError, ClientError, MnistUnavailableError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -71,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run(folder: Path, data: Path, people: int, train: list[str]) -> dict[str, object]:
+def run(folder: Path, data: Path, people: int, train: list[str], gate: list[str]) -> dict[str, object]:
     """Run the circle in a new folder; the percentages of digits that were read, by step and kind of picture."""
     folder.mkdir(parents=True)
     traffic = {LOOPED: _looped_script(), MNIST: _mnist(data)}
@@ -85,7 +87,7 @@ def run(folder: Path, data: Path, people: int, train: list[str]) -> dict[str, ob
     with _serving(folder, port, "--challenger", str(CHALLENGER), "--shadow", str(SHADOW)):
         _ask(port, traffic)
         shadow = _compared(port)
-        _verb(folder, "promote", "--data", str(data))
+        _verb(folder, "promote", "--data", str(data), *gate)
         _verb(folder, "serve", "--reload", "--port", port)
         after = _ask(port, traffic)
         _verb(folder, "rollback", "--port", port, "--reason", "a rehearsal")
