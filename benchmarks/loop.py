@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import requests
 from prometheus_client.parser import text_string_to_metric_families
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks import looped_script
@@ -34,14 +33,16 @@ from mnist_lightning.common.constants import LOOPBACK
 from mnist_lightning.common.paths import PACKAGE
 from mnist_lightning.datasets import mnist
 from mnist_lightning.datasets.mnist import MnistUnavailableError
+from mnist_lightning.evaluation.tables import print_table
 from mnist_lightning.serving.config import OFFSETS
 from mnist_lightning.serving.torchserve import free_port
+from mnist_lightning.web.feedback import FOLDER
 
-FEEDBACK = Path("data/feedback")  # in the loop's folder, as the page has it
 CHALLENGER = Path("model_store/challenger.mar")
 SHADOW = 0.5  # the share of batches: there is little traffic
 PEOPLE_SEED, TRAFFIC_SEED = 1, 2  # of the drawings that are corrected, and of those that the server is asked about
 TRAFFIC = 300  # pictures of each kind
+WIDTH = 100  # characters of the table at least
 SHADOW_POLLS = 40  # times that its counters are read, which the workers write every few seconds
 LOOPED, MNIST = "looped script", "MNIST's test digits"
 Pictures = list[tuple[bytes, int]]
@@ -79,11 +80,11 @@ def run(folder: Path, data: Path, people: int, train: list[str], gate: list[str]
     traffic = {LOOPED: _looped_script(), MNIST: _mnist(data)}
     port = str(free_port())
     _say(f"{people} people draw digits in a script with loops, and correct what the model makes of them")
-    looped_script.save_feedback(folder / FEEDBACK, people, PEOPLE_SEED)
+    looped_script.save_feedback(folder / FOLDER, people, PEOPLE_SEED)
     with _serving(folder, port):
         before = _ask(port, traffic)
     _verb(folder, "feedback", "list", "--json")
-    _verb(folder, "train", "--feedback", str(FEEDBACK), "--from", "champion", "--data_dir", str(data), *train)
+    _verb(folder, "train", "--feedback", str(FOLDER), "--from", "champion", "--data_dir", str(data), *train)
     with _serving(folder, port, "--challenger", str(CHALLENGER), "--shadow", str(SHADOW)):
         _ask(port, traffic)
         shadow = _compared(port)
@@ -99,8 +100,7 @@ def run(folder: Path, data: Path, people: int, train: list[str], gate: list[str]
 
 
 def _looped_script() -> Pictures:
-    rng = np.random.default_rng(TRAFFIC_SEED)
-    return [(looped_script.encode(looped_script.draw(index % 10, rng)), index % 10) for index in range(TRAFFIC)]
+    return list(looped_script.drawings(TRAFFIC, TRAFFIC_SEED))
 
 
 def _mnist(data: Path) -> Pictures:
@@ -190,10 +190,8 @@ def _print_table(steps: dict[str, dict[str, float]]) -> None:
     table = Table("read correctly", *steps)
     for kind in (LOOPED, MNIST):
         table.add_row(kind, *(f"{shares[kind]:.1f} %" for shares in steps.values()))
-    console = Console()
-    console.width = max(console.width, 100)
     print()
-    console.print(table)
+    print_table(table, WIDTH)
 
 
 if __name__ == "__main__":

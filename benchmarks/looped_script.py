@@ -5,7 +5,7 @@ the measurement of the feedback's way into the network; no other data have them.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,11 +79,17 @@ def encode(drawing: Bytes) -> bytes:
     return file.getvalue()
 
 
-def save_feedback(folder: Path, count: int, seed: int) -> None:
-    """Store so many drawings as visitors of the page who correct its prediction, all digits equally often."""
+def drawings(count: int, seed: int) -> Iterator[tuple[bytes, int]]:
+    """PNG files of so many drawings and their digits, all digits equally often."""
     rng = np.random.default_rng(seed)
     for index in range(count):
-        feedback.save(folder, encode(draw(index % 10, rng)), index % 10)
+        yield encode(draw(index % 10, rng)), index % 10
+
+
+def save_feedback(folder: Path, count: int, seed: int) -> None:
+    """Store so many drawings as visitors of the page who correct its prediction, all digits equally often."""
+    for picture, digit in drawings(count, seed):
+        feedback.save(folder, picture, digit)
 
 
 def _smooth(points: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from mnist_lightning.common.signals import interrupt_once
 from mnist_lightning.serving.model_store import STORE_HELP, choose_store
 from mnist_lightning.serving.torchserve import ServerError, default_or_free_port, running
 from mnist_lightning.web.app import Settings, create_app
+from mnist_lightning.web.feedback import FOLDER
 
 DEFAULT_PORT = 8090
 
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--feedback",
         type=Path,
-        default=Path("data/feedback"),
+        default=FOLDER,
         metavar="FOLDER",
         help="folder for corrected pictures, stored with consent (%(default)s)",
     )

@@ -24,8 +24,8 @@ from mnist_lightning.datasets.mnist import MnistUnavailableError
 from mnist_lightning.datasets.samples import SampleError
 from mnist_lightning.models.archive import ArchiveError, load_network
 from mnist_lightning.serving.model_store import STORE_HELP, choose_store
+from mnist_lightning.web.feedback import FOLDER
 
-FOLDER = Path("data/feedback")
 ERRORS = (FeedbackError, SampleError, ArchiveError, MnistUnavailableError, OSError)
 
 

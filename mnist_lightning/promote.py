@@ -22,8 +22,8 @@ from mnist_lightning.packaging.gating import GateRequest, run_gate
 from mnist_lightning.tracking import history, runs
 from mnist_lightning.tracking.history import Kind
 from mnist_lightning.tracking.runs import TrackingError
+from mnist_lightning.web.feedback import FOLDER
 
-FEEDBACK = Path("data/feedback")
 ERRORS = (
     *(TrackingError, PackagingError, ArchiveError, GateError, FeedbackError, SampleError, MnistUnavailableError),
     OSError,
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _promote(options: argparse.Namespace) -> int:
-    feedback = options.feedback or (FEEDBACK if any(map(is_image, FEEDBACK.rglob("*"))) else None)
+    feedback = options.feedback or (FOLDER if any(map(is_image, FOLDER.rglob("*"))) else None)
     request = GateRequest(options.store, options.data, feedback, GateConfig.load(options.gate), options.force)
     event, verdict = run_gate(request)
     print_checks(verdict)
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "--feedback",
         type=Path,
         metavar="FOLDER",
-        help=f"folder of corrected pictures; those held out are read (default: {FEEDBACK}, if it has any)",
+        help=f"folder of corrected pictures; those held out are read (default: {FOLDER}, if it has any)",
     )
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="folder of the archive (%(default)s)")
     parser.add_argument("--data", type=Path, default=Path("data/MNIST/raw"), help="MNIST's folder (%(default)s)")

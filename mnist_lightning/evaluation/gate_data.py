@@ -1,10 +1,12 @@
 """The pictures on which a challenger is compared with the champion, prepared once for both."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mnist_lightning.datasets import outliers
@@ -16,6 +18,7 @@ from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.errors import BadPictureError
 from mnist_lightning.preprocessing.normalize import NormalizedImage, normalize_with_count, read_picture
 
+Picture = TypeVar("Picture")
 SEED = 20_261_127  # of corruptions, presentations and non-digits: the same pictures at every comparison
 NO_DIGIT = -1  # the label of a picture that shows none
 TEST, CORRUPTED, PRESENTED, FEEDBACK, NON_DIGITS = "test", "corrupted", "presented", "feedback", "non_digits"
@@ -64,32 +67,33 @@ class GateData:
         """
         print("preparing the pictures of the comparison", file=sys.stderr, flush=True)
         images, labels = splits.test[0][:, 0].numpy(), splits.test[1].numpy()
+
+        def first(count: int) -> tuple[Bytes, NDArray[np.int64]]:
+            return images[:count], labels[:count]
+
+        plain, plain_labels = first(sizes.test_digits)
         sets = {
-            TEST: _labelled((_normalize(image) for image in images[: sizes.test_digits]), labels[: sizes.test_digits]),
-            CORRUPTED: _corrupted(images[: sizes.corrupted_digits], labels[: sizes.corrupted_digits]),
-            PRESENTED: _presented(images[: sizes.presented_digits], labels[: sizes.presented_digits]),
+            TEST: LabelledImages([_prepared(normalize_with_count, image) for image in plain], plain_labels),
+            CORRUPTED: _varied(CORRUPTIONS.values(), normalize_with_count, *first(sizes.corrupted_digits)),
+            PRESENTED: _varied(PRESENTATIONS.values(), read_picture, *first(sizes.presented_digits)),
             NON_DIGITS: _non_digits(splits.validation, sizes.non_digits_per_kind),
         }
         if feedback:
             shown = [picture.image for picture in feedback]
-            sets[FEEDBACK] = _labelled(shown, np.array([picture.label for picture in feedback]))
+            sets[FEEDBACK] = LabelledImages(shown, np.array([picture.label for picture in feedback]))
         return cls({name: sets[name] for name in TITLES if name in sets}, splits.validation)
 
 
-def _labelled(images: Iterable[NormalizedImage | None], labels: NDArray[np.int64]) -> LabelledImages:
-    return LabelledImages(list(images), labels)
-
-
-def _corrupted(images: Bytes, labels: NDArray[np.int64]) -> LabelledImages:
+def _varied(
+    kinds: Collection[Callable[[Bytes, Generator], Picture]],
+    prepare: Callable[[Picture], NormalizedImage],
+    images: Bytes,
+    labels: NDArray[np.int64],
+) -> LabelledImages:
+    """Every image in every kind of variation, kind after kind."""
     rng = np.random.default_rng(SEED)
-    made = [_normalize(corrupt(image, rng)) for corrupt in CORRUPTIONS.values() for image in images]
-    return LabelledImages(made, np.tile(labels, len(CORRUPTIONS)))
-
-
-def _presented(images: Bytes, labels: NDArray[np.int64]) -> LabelledImages:
-    rng = np.random.default_rng(SEED)
-    made = [_read(present(image, rng)) for present in PRESENTATIONS.values() for image in images]
-    return LabelledImages(made, np.tile(labels, len(PRESENTATIONS)))
+    made = [_prepared(prepare, vary(image, rng)) for vary in kinds for image in images]
+    return LabelledImages(made, np.tile(labels, len(kinds)))
 
 
 def _non_digits(digits: Batch, n_per_kind: int) -> LabelledImages:
@@ -99,15 +103,9 @@ def _non_digits(digits: Batch, n_per_kind: int) -> LabelledImages:
     return LabelledImages([NormalizedImage(image, 1) for image in images], np.full(len(images), NO_DIGIT))
 
 
-def _normalize(image: Bytes) -> NormalizedImage | None:
+def _prepared(prepare: Callable[[Picture], NormalizedImage], picture: Picture) -> NormalizedImage | None:
+    """A picture as the network receives it, None if preprocessing refuses it."""
     try:
-        return normalize_with_count(image)
-    except BadPictureError:
-        return None
-
-
-def _read(content: bytes) -> NormalizedImage | None:
-    try:
-        return read_picture(content)
+        return prepare(picture)
     except BadPictureError:
         return None

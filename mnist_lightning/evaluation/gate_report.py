@@ -2,13 +2,14 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
 from mnist_lightning.evaluation.gate import Check, Measurement, Verdict
 from mnist_lightning.evaluation.gate_data import TITLES
+from mnist_lightning.evaluation.tables import print_table
 
 COLUMNS = ("", "champion", "challenger", "allowed", "")
+WIDTH = 110  # characters at least
 
 
 def render(verdict: Verdict, title: str, reason: str) -> str:
@@ -38,9 +39,7 @@ def print_checks(verdict: Verdict) -> None:
     table = Table(*COLUMNS)
     for check in verdict.checks:
         table.add_row(*_row(check))
-    console = Console()
-    console.width = max(console.width, 110)  # in a pipe, too
-    console.print(table)
+    print_table(table, WIDTH)
 
 
 def figure(verdict: Verdict) -> Figure:

@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_USER
-from rich.console import Console
 from rich.table import Table
 
 from mnist_lightning.common.machine import user_name
+from mnist_lightning.evaluation.tables import print_table
 from mnist_lightning.tracking import provenance, runs
 from mnist_lightning.tracking.registry import Version
 
 EXPERIMENT = "promotions"
-WIDTH = 160  # characters at least, so that run ids are not cut, in a pipe either
+WIDTH = 160  # characters at least
 
 
 class Kind(StrEnum):
@@ -96,9 +96,7 @@ def print_events() -> None:
     table = Table(*(field.name for field in fields(Event)))
     for event in events():
         table.add_row(*astuple(event))
-    console = Console()
-    console.width = max(console.width, WIDTH)
-    console.print(table)
+    print_table(table, WIDTH)
 
 
 def _format(milliseconds: int) -> str:

@@ -3,11 +3,11 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from mnist_lightning.evaluation import names, plots
 from mnist_lightning.evaluation.significance import Mean, compare_top_two
+from mnist_lightning.evaluation.tables import print_table
 from mnist_lightning.tracking import comparisons, runs
 from mnist_lightning.tracking.comparisons import Candidate
 
@@ -16,7 +16,7 @@ CURVES = (
     *(names.LEARNING_RATE, names.GRADIENT_NORM),
 )
 COLUMNS = ("", "optimizer", "validation", "test", "seconds", "best run")
-REPORT_WIDTH = 100  # characters at least, so that run ids are not cut, in a pipe either
+REPORT_WIDTH = 100  # characters at least
 Leaderboard = Mapping[str, Sequence[Candidate]]  # the candidates of each optimizer, best first; best optimizer first
 
 
@@ -62,9 +62,7 @@ def report(ranking: Leaderboard) -> None:
     table = Table(*COLUMNS, title="best on validation first")
     for row in _rows(ranking):
         table.add_row(*row)
-    console = Console()
-    console.width = max(console.width, REPORT_WIDTH)
-    console.print(table)
+    print_table(table, REPORT_WIDTH)
     if margin := _margin(ranking):
         print(margin)
 

@@ -19,6 +19,8 @@ from mnist_lightning.common.constants import FEEDBACK_LABELS, FEEDBACK_LOCK
 from mnist_lightning.common.files import append_line, replace_all, write_atomic
 from mnist_lightning.preprocessing.decode import decode
 
+FOLDER = Path("data/feedback")  # by default
+
 
 @dataclass(frozen=True)
 class Quota:

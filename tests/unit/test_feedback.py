@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.looped_script import draw, encode
 from mnist_lightning import feedback
-from mnist_lightning.web.feedback import save
+from mnist_lightning.web.feedback import FOLDER, save
 from tests.small_archive import build_small_store
 from tests.support import SEVEN
 
@@ -23,9 +23,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The default folder, with a seven and a zero that is labelled as a seven."""
     monkeypatch.chdir(tmp_path)
-    save(feedback.FOLDER, SEVEN.read_bytes(), 7, prediction=1)
-    save(feedback.FOLDER, encode(draw(0, np.random.default_rng(0))), 7, prediction=0)
-    return feedback.FOLDER
+    save(FOLDER, SEVEN.read_bytes(), 7, prediction=1)
+    save(FOLDER, encode(draw(0, np.random.default_rng(0))), 7, prediction=0)
+    return FOLDER
 
 
 def test_the_pictures_are_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
