@@ -16,17 +16,20 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rich.console import Console
-from rich.table import Table
+from mnist_lightning.common.imports import quick_imports
 
-from mnist_lightning.client.api import DEFAULT_URL, TOKEN_HELP, is_loopback
-from mnist_lightning.common import tokens
-from mnist_lightning.datasets.mnist import MnistUnavailableError
-from mnist_lightning.evaluation import plots
-from mnist_lightning.loadtest import measure
-from mnist_lightning.loadtest.generators import LoadError, Target
-from mnist_lightning.loadtest.options import conditions, load_parser, load_pictures
-from mnist_lightning.serving import resources
+with quick_imports():
+    from rich.console import Console
+    from rich.table import Table
+
+    from mnist_lightning.client.api import DEFAULT_URL, TOKEN_HELP, is_loopback
+    from mnist_lightning.common import tokens
+    from mnist_lightning.datasets.mnist import MnistUnavailableError
+    from mnist_lightning.evaluation import plots
+    from mnist_lightning.loadtest import measure
+    from mnist_lightning.loadtest.generators import LoadError, Target
+    from mnist_lightning.loadtest.options import conditions, load_parser, load_pictures
+    from mnist_lightning.serving import resources
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,14 +19,17 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from mnist_lightning.client import ClientError
-from mnist_lightning.common.constants import ARCHIVE
-from mnist_lightning.common.tokens import TokenError, resolve_token
-from mnist_lightning.datasets.mnist import MnistUnavailableError
-from mnist_lightning.datasets.samples import SampleError, load_folder, load_numbers, mnist_test_set
-from mnist_lightning.evaluation import numbers, report
-from mnist_lightning.evaluation.classify import Classifier, network_classifier, server_classifier
-from mnist_lightning.models.archive import ArchiveError, load_network
+from mnist_lightning.common.imports import quick_imports
+
+with quick_imports():
+    from mnist_lightning.client import ClientError
+    from mnist_lightning.common.constants import ARCHIVE
+    from mnist_lightning.common.tokens import TokenError, resolve_token
+    from mnist_lightning.datasets.mnist import MnistUnavailableError
+    from mnist_lightning.datasets.samples import SampleError, load_folder, load_numbers, mnist_test_set
+    from mnist_lightning.evaluation import numbers, report
+    from mnist_lightning.evaluation.classify import Classifier, network_classifier, server_classifier
+    from mnist_lightning.models.archive import ArchiveError, load_network
 
 ERRORS = (SampleError, ClientError, ArchiveError, MnistUnavailableError, TokenError, OSError)
 

@@ -14,17 +14,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from mnist_lightning.common.imports import quick_imports
 
-from mnist_lightning.common.constants import ARCHIVE
-from mnist_lightning.datasets import feedback, mnist, samples
-from mnist_lightning.datasets.feedback import FeedbackError, FeedbackSet
-from mnist_lightning.datasets.mnist import MnistUnavailableError
-from mnist_lightning.datasets.samples import SampleError
-from mnist_lightning.models.archive import ArchiveError, load_network
-from mnist_lightning.serving.model_store import STORE_HELP, choose_store
-from mnist_lightning.web.feedback import FOLDER
+with quick_imports():
+    from rich.console import Console
+    from rich.table import Table
+
+    from mnist_lightning.common.constants import ARCHIVE
+    from mnist_lightning.datasets import feedback, mnist, samples
+    from mnist_lightning.datasets.feedback import FeedbackError, FeedbackSet
+    from mnist_lightning.datasets.mnist import MnistUnavailableError
+    from mnist_lightning.datasets.samples import SampleError
+    from mnist_lightning.models.archive import ArchiveError, load_network
+    from mnist_lightning.serving.model_store import STORE_HELP, choose_store
+    from mnist_lightning.web.feedback import FOLDER
 
 ERRORS = (FeedbackError, SampleError, ArchiveError, MnistUnavailableError, OSError)
 

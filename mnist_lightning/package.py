@@ -11,11 +11,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from mnist_lightning.packaging import promotion
-from mnist_lightning.packaging.archiver import PackagingError, copy_model
-from mnist_lightning.tracking import registry, runs
-from mnist_lightning.tracking.runs import TrackingError
-from mnist_lightning.training.recipe_yaml import RecipeError
+from mnist_lightning.common.imports import quick_imports
+
+with quick_imports():
+    from mnist_lightning.packaging import promotion
+    from mnist_lightning.packaging.archiver import PackagingError, copy_model
+    from mnist_lightning.tracking import registry, runs
+    from mnist_lightning.tracking.runs import TrackingError
+    from mnist_lightning.training.recipe_yaml import RecipeError
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,20 +9,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from mnist_lightning.common.arguments import reason
-from mnist_lightning.common.pictures import is_image
-from mnist_lightning.datasets.feedback import FeedbackError
-from mnist_lightning.datasets.mnist import MnistUnavailableError
-from mnist_lightning.datasets.samples import SampleError
-from mnist_lightning.evaluation.gate import GateConfig, GateError
-from mnist_lightning.evaluation.gate_report import print_checks
-from mnist_lightning.models.archive import ArchiveError
-from mnist_lightning.packaging.archiver import PackagingError
-from mnist_lightning.packaging.gating import GateRequest, run_gate
-from mnist_lightning.tracking import history, runs
-from mnist_lightning.tracking.history import Kind
-from mnist_lightning.tracking.runs import TrackingError
-from mnist_lightning.web.feedback import FOLDER
+from mnist_lightning.common.imports import quick_imports
+
+with quick_imports():
+    from mnist_lightning.common.arguments import reason
+    from mnist_lightning.common.pictures import is_image
+    from mnist_lightning.datasets.feedback import FeedbackError
+    from mnist_lightning.datasets.mnist import MnistUnavailableError
+    from mnist_lightning.datasets.samples import SampleError
+    from mnist_lightning.evaluation.gate import GateConfig, GateError
+    from mnist_lightning.evaluation.gate_report import print_checks
+    from mnist_lightning.models.archive import ArchiveError
+    from mnist_lightning.packaging.archiver import PackagingError
+    from mnist_lightning.packaging.gating import GateRequest, run_gate
+    from mnist_lightning.tracking import history, runs
+    from mnist_lightning.tracking.history import Kind
+    from mnist_lightning.tracking.runs import TrackingError
+    from mnist_lightning.web.feedback import FOLDER
 
 ERRORS = (
     *(TrackingError, PackagingError, ArchiveError, GateError, FeedbackError, SampleError, MnistUnavailableError),

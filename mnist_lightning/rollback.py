@@ -10,15 +10,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from mnist_lightning.common import tokens
-from mnist_lightning.common.arguments import reason
-from mnist_lightning.common.tokens import TokenError
-from mnist_lightning.packaging import promotion
-from mnist_lightning.packaging.archiver import PackagingError
-from mnist_lightning.serving import pid_file
-from mnist_lightning.serving.reload import ReloadError, request_reload
-from mnist_lightning.tracking import history, runs
-from mnist_lightning.tracking.runs import TrackingError
+from mnist_lightning.common.imports import quick_imports
+
+with quick_imports():
+    from mnist_lightning.common import tokens
+    from mnist_lightning.common.arguments import reason
+    from mnist_lightning.common.tokens import TokenError
+    from mnist_lightning.packaging import promotion
+    from mnist_lightning.packaging.archiver import PackagingError
+    from mnist_lightning.serving import pid_file
+    from mnist_lightning.serving.reload import ReloadError, request_reload
+    from mnist_lightning.tracking import history, runs
+    from mnist_lightning.tracking.runs import TrackingError
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,13 +12,15 @@ python -m mnist_lightning.train --resume                    # continue an interr
 
 import sys
 
-from mnist_lightning.packaging.pipeline import next_steps, train_and_promote
-from mnist_lightning.training import distributed
-from mnist_lightning.training.arguments import parse_request
+from mnist_lightning.common.imports import quick_imports
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the verb; return its exit code."""
+    with quick_imports():  # here: the processes that draw images import this module, too
+        from mnist_lightning.packaging.pipeline import next_steps, train_and_promote
+        from mnist_lightning.training import distributed
+        from mnist_lightning.training.arguments import parse_request
     request = parse_request(arguments)
     code = train_and_promote(request)
     if code == 0 and distributed.rank() == 0:

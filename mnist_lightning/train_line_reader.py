@@ -11,11 +11,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from mnist_lightning.common.arguments import positive_int, seed
-from mnist_lightning.datasets.splits import MnistSplits
-from mnist_lightning.packaging import line_reader
-from mnist_lightning.packaging.shipped import train_to_file
-from mnist_lightning.training.line_reading import LineReaderConfig
+from mnist_lightning.common.imports import quick_imports
+
+with quick_imports():
+    from mnist_lightning.common.arguments import positive_int, seed
+    from mnist_lightning.datasets.splits import MnistSplits
+    from mnist_lightning.packaging import line_reader
+    from mnist_lightning.packaging.shipped import train_to_file
+    from mnist_lightning.training.line_reading import LineReaderConfig
 
 DEFAULTS = LineReaderConfig()
 
@@ -29,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         exact = line_reader.train(MnistSplits.load(options.data), options.seed, config, options.output)
         return f"{options.output}: {100 * exact:.2f} % of the held-out lines are read without a mistake"
 
-    return train_to_file(options.output, train, f"composing {config.lines + config.held_out:,} lines", "composes lines")
+    return train_to_file(options.output, train, f"composing {config.lines + config.held_out:,} lines")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,11 +12,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from mnist_lightning.common.arguments import positive_int, seed
-from mnist_lightning.datasets.splits import MnistSplits
-from mnist_lightning.packaging import segmenter
-from mnist_lightning.packaging.shipped import train_to_file
-from mnist_lightning.training.segmentation import SegmentationConfig
+from mnist_lightning.common.imports import quick_imports
+
+with quick_imports():
+    from mnist_lightning.common.arguments import positive_int, seed
+    from mnist_lightning.datasets.splits import MnistSplits
+    from mnist_lightning.packaging import segmenter
+    from mnist_lightning.packaging.shipped import train_to_file
+    from mnist_lightning.training.segmentation import SegmentationConfig
 
 DEFAULTS = SegmentationConfig()
 
@@ -30,9 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         iou = segmenter.train(MnistSplits.load(options.data), options.seed, config, options.output)
         return f"{options.output}: intersection over union {iou:.3f} on held-out photographs"
 
-    return train_to_file(
-        options.output, train, f"drawing {config.photographs + config.held_out:,} photographs", "draws photographs"
-    )
+    return train_to_file(options.output, train, f"drawing {config.photographs + config.held_out:,} photographs")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ import torch
 
 from mnist_lightning.datasets import outliers
 from mnist_lightning.datasets.augment import Augmentation
+from mnist_lightning.datasets.outliers import OutlierSet
 from mnist_lightning.datasets.sketches import DrawFunction
 from mnist_lightning.datasets.splits import Batch, MnistSplits
 
@@ -52,14 +53,21 @@ class OODDataset:
             varied = _augment(_repeat(train, AUGMENTED * n_per_kind), augment)
             held_out_varied = _augment(held_out, augment)
         plain, _ = _repeat(train, PLAIN * n_per_kind)
-        typeset = _generate({"typed": outliers.typeset(outliers.DIGITS)}, TYPESET * n_per_kind, seed=0)
-        redrawn = _redraw(varied, REDRAWN * n_per_kind, seed=0)
-        held_out_redrawn = _redraw(held_out[0], len(held_out[0]), seed=1)
+        sets = [
+            OutlierSet({"typed": outliers.typeset(outliers.DIGITS)}, TYPESET * n_per_kind, seed=0),
+            OutlierSet(_redrawn(varied), REDRAWN * n_per_kind, seed=0),
+            OutlierSet(_redrawn(held_out[0]), len(held_out[0]), seed=1),
+            OutlierSet(kinds or _all_kinds(train), n_per_kind, seed=0),
+            OutlierSet(kinds or _all_kinds(held_out), n_per_kind // 8 + 1, seed=1),
+        ]
+        typeset, redrawn, held_out_redrawn, train_outliers, held_out_outliers = (
+            _to_uint8(torch.from_numpy(images[:, None])) for images in outliers.generate_all(sets)
+        )
         return cls(
             train_digits=torch.cat([plain, varied, redrawn, typeset]),
-            train_outliers=_generate(kinds or _all_kinds(train), n_per_kind, seed=0),
+            train_outliers=train_outliers,
             held_out_digits=torch.cat([held_out[0], held_out_varied, held_out_redrawn]),
-            held_out_outliers=_generate(kinds or _all_kinds(held_out), n_per_kind // 8 + 1, seed=1),
+            held_out_outliers=held_out_outliers,
         )
 
 
@@ -78,13 +86,8 @@ def _augment(data: Batch, augment: Augmentation) -> torch.Tensor:
     return _to_uint8(torch.cat([augment(images.float() / 255, labels) for images, labels in parts]))
 
 
-def _redraw(images: torch.Tensor, count: int, seed: int) -> torch.Tensor:
-    return _generate({"redrawn": outliers.redrawn_digits(images[:, 0].numpy())}, count, seed)
-
-
-def _generate(kinds: Mapping[str, DrawFunction], n_per_kind: int, seed: int) -> torch.Tensor:
-    images, _ = outliers.generate(kinds, n_per_kind, seed)
-    return _to_uint8(torch.from_numpy(images[:, None]))
+def _redrawn(images: torch.Tensor) -> Mapping[str, DrawFunction]:
+    return {"redrawn": outliers.redrawn_digits(images[:, 0].numpy())}
 
 
 def _to_uint8(images: torch.Tensor) -> torch.Tensor:

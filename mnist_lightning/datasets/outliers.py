@@ -5,8 +5,11 @@ that the server applies. The fonts are those of matplotlib's package, the same o
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import matplotlib
@@ -15,7 +18,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mnist_lightning.datasets import sketches
+from mnist_lightning.datasets import parallel, sketches
 from mnist_lightning.datasets.sketches import CANVAS_SIDE, DrawFunction
 from mnist_lightning.preprocessing.decode import Bytes
 from mnist_lightning.preprocessing.errors import NoDigitError
@@ -31,6 +34,23 @@ FONTS = (
     *("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic"),
     *("STIXGeneral", "STIXGeneralItalic", "cmr10", "cmss10", "cmti10", "cmtt10"),
 )
+IN_ONE_PROCESS = 4_000  # images that are drawn before other processes would have started
+
+
+@dataclass(frozen=True)
+class OutlierSet:
+    """What to draw: so many images of each kind, from a seed."""
+
+    kinds: Mapping[str, DrawFunction]
+    n_per_kind: int
+    seed: int
+
+
+class _Task(NamedTuple):
+    """A kind of one of several sets."""
+
+    place: int  # of the set
+    kind: str
 
 
 def generate(kinds: Mapping[str, DrawFunction], n_per_kind: int, seed: int) -> tuple[Floats, list[str]]:
@@ -41,15 +61,36 @@ def generate(kinds: Mapping[str, DrawFunction], n_per_kind: int, seed: int) -> t
     Returns:
         Preprocessed images (N, 28, 28) in [0, 1], and the kind of each.
     """
+    (images,) = generate_all([OutlierSet(kinds, n_per_kind, seed)])
+    return images, [kind for kind in kinds for _ in range(n_per_kind)]
+
+
+def generate_all(sets: Sequence[OutlierSet]) -> list[Floats]:
+    """The images of several sets, (N, 28, 28) in [0, 1] each; many are drawn on all processor cores.
+
+    Raises GenerationError if a process is killed.
+    """
+    tasks = [_Task(place, kind) for place, one in enumerate(sets) for kind in one.kinds]
+    tasks.sort(key=lambda task: -sets[task.place].n_per_kind)  # the longest first, so that no core waits for the last
+    total = sum(len(one.kinds) * one.n_per_kind for one in sets)
+    drawn = (
+        map(partial(_draw_kind, sets), tasks) if total < IN_ONE_PROCESS else parallel.generate(_draw_kind, sets, tasks)
+    )
+    images = dict(zip(tasks, drawn, strict=True))
+    return [np.concatenate([images[_Task(place, kind)] for kind in one.kinds]) for place, one in enumerate(sets)]
+
+
+def _draw_kind(sets: Sequence[OutlierSet], task: _Task) -> Floats:
+    """The images of one kind, whatever else is drawn."""
+    one = sets[task.place]
+    draw, rng = one.kinds[task.kind], np.random.default_rng([one.seed, *task.kind.encode()])
     images: list[Floats] = []
-    for kind, draw in kinds.items():
-        rng, wanted = np.random.default_rng([seed, *kind.encode()]), len(images) + n_per_kind
-        while len(images) < wanted:
-            try:
-                images.append(normalize(vary_canvas(draw(rng), rng)))
-            except NoDigitError:
-                continue
-    return np.stack(images), [kind for kind in kinds for _ in range(n_per_kind)]
+    while len(images) < one.n_per_kind:
+        try:
+            images.append(normalize(vary_canvas(draw(rng), rng)))
+        except NoDigitError:
+            continue
+    return np.stack(images)
 
 
 def vary_canvas(ink: Bytes, rng: Generator) -> Bytes:
@@ -105,15 +146,15 @@ def center_on_canvas(image: Bytes, share: float = 0.75) -> Bytes:
 
 def typeset(texts: Sequence[str], fonts: Sequence[str] = FONTS) -> DrawFunction:
     """Draws a random text in a random font, with thinner or thicker strokes."""
+    return partial(_draw_text, texts, fonts)
 
-    def draw(rng: Generator) -> Bytes:
-        canvas = render_glyph(str(rng.choice(fonts)), texts[int(rng.integers(len(texts)))])
-        change = int(rng.integers(-2, 4))
-        method = cv2.dilate if change > 0 else cv2.erode
-        changed = method(canvas, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(change) + 1,) * 2))
-        return np.asarray(changed if np.count_nonzero(changed) > 200 else canvas, dtype=np.uint8)
 
-    return draw
+def _draw_text(texts: Sequence[str], fonts: Sequence[str], rng: Generator) -> Bytes:
+    canvas = render_glyph(str(rng.choice(fonts)), texts[int(rng.integers(len(texts)))])
+    change = int(rng.integers(-2, 4))
+    method = cv2.dilate if change > 0 else cv2.erode
+    changed = method(canvas, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(change) + 1,) * 2))
+    return np.asarray(changed if np.count_nonzero(changed) > 200 else canvas, dtype=np.uint8)
 
 
 OUTLIER_KINDS: Mapping[str, DrawFunction] = {  # the names seed the random numbers
@@ -135,37 +176,41 @@ OUTLIER_KINDS: Mapping[str, DrawFunction] = {  # the names seed the random numbe
 
 def altered_digits(images: Bytes, labels: NDArray[np.int64]) -> Mapping[str, DrawFunction]:
     """Outliers made of digits (N, 28, 28) in MNIST's format: several side by side, rotated or mirrored, crossed out."""
+    kinds = {"several digits": _several_digits, "turned digit": _turned_digit, "crossed out": _crossed_out}
+    return {name: partial(draw, partial(_random_digit, images, labels)) for name, draw in kinds.items()}
 
-    def random_digit(rng: Generator, allowed: str = DIGITS) -> Bytes:
-        while True:
-            index = int(rng.integers(len(images)))
-            if str(labels[index]) in allowed:
-                return np.asarray(images[index])
 
-    def several(rng: Generator) -> Bytes:
-        gap = int(rng.integers(-4, 6))
-        row = [_crop_to_ink(random_digit(rng)) for _ in range(int(rng.integers(2, 5)))]
-        height = max(len(digit) for digit in row)
-        sheet = np.zeros((height + 4, sum(digit.shape[1] + gap for digit in row) + 8), np.uint8)
-        left = 4
-        for digit in row:
-            top = (height - len(digit)) // 2 + int(rng.integers(0, 5))
-            part = sheet[top : top + len(digit), left : left + digit.shape[1]]
-            np.maximum(part, digit[: part.shape[0], : part.shape[1]], out=part)
-            left += max(2, digit.shape[1] + gap)
-        return center_on_canvas(sheet)
+def _random_digit(images: Bytes, labels: NDArray[np.int64], rng: Generator, allowed: str = DIGITS) -> Bytes:
+    while True:
+        index = int(rng.integers(len(images)))
+        if str(labels[index]) in allowed:
+            return np.asarray(images[index])
 
-    def turned(rng: Generator) -> Bytes:
-        turn = int(rng.integers(4))
-        digit = random_digit(rng, ("347", "23457", "23457", "34")[turn])  # those that become no other digit
-        turned = (np.rot90(digit, 2), np.rot90(digit), np.rot90(digit, 3), digit[:, ::-1])[turn]
-        return center_on_canvas(turned.copy(), 1)
 
-    def crossed_out(rng: Generator) -> Bytes:
-        lines = sketches.draw_strokes(list(rng.random((int(rng.integers(3, 6)), 2, 2)) * 1.1), rng)
-        return np.asarray(np.maximum(center_on_canvas(random_digit(rng), 0.9), lines), dtype=np.uint8)
+def _several_digits(random_digit: Callable[..., Bytes], rng: Generator) -> Bytes:
+    gap = int(rng.integers(-4, 6))
+    row = [_crop_to_ink(random_digit(rng)) for _ in range(int(rng.integers(2, 5)))]
+    height = max(len(digit) for digit in row)
+    sheet = np.zeros((height + 4, sum(digit.shape[1] + gap for digit in row) + 8), np.uint8)
+    left = 4
+    for digit in row:
+        top = (height - len(digit)) // 2 + int(rng.integers(0, 5))
+        part = sheet[top : top + len(digit), left : left + digit.shape[1]]
+        np.maximum(part, digit[: part.shape[0], : part.shape[1]], out=part)
+        left += max(2, digit.shape[1] + gap)
+    return center_on_canvas(sheet)
 
-    return {"several digits": several, "turned digit": turned, "crossed out": crossed_out}
+
+def _turned_digit(random_digit: Callable[..., Bytes], rng: Generator) -> Bytes:
+    turn = int(rng.integers(4))
+    digit = random_digit(rng, ("347", "23457", "23457", "34")[turn])  # those that become no other digit
+    turned = (np.rot90(digit, 2), np.rot90(digit), np.rot90(digit, 3), digit[:, ::-1])[turn]
+    return center_on_canvas(turned.copy(), 1)
+
+
+def _crossed_out(random_digit: Callable[..., Bytes], rng: Generator) -> Bytes:
+    lines = sketches.draw_strokes(list(rng.random((int(rng.integers(3, 6)), 2, 2)) * 1.1), rng)
+    return np.asarray(np.maximum(center_on_canvas(random_digit(rng), 0.9), lines), dtype=np.uint8)
 
 
 def _crop_to_ink(image: Bytes) -> Bytes:
@@ -175,10 +220,10 @@ def _crop_to_ink(image: Bytes) -> Bytes:
 
 def redrawn_digits(images: Bytes) -> DrawFunction:
     """Draws a random digit of (N, 28, 28) in MNIST's format, enlarged and with sharp edges as drawn on a canvas."""
+    return partial(_redrawn_digit, images)
 
-    def draw(rng: Generator) -> Bytes:
-        large = center_on_canvas(images[rng.integers(len(images))], 1)
-        edge, sharpness = rng.uniform(60, 170), rng.uniform(1, 12)
-        return np.asarray(np.clip((large.astype(np.float32) - edge) * sharpness + 128, 0, 255) * (large > 20), np.uint8)
 
-    return draw
+def _redrawn_digit(images: Bytes, rng: Generator) -> Bytes:
+    large = center_on_canvas(images[rng.integers(len(images))], 1)
+    edge, sharpness = rng.uniform(60, 170), rng.uniform(1, 12)
+    return np.asarray(np.clip((large.astype(np.float32) - edge) * sharpness + 128, 0, 255) * (large > 20), np.uint8)

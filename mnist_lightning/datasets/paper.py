@@ -33,7 +33,7 @@ def photographs(digits: Bytes, count: int, seed: int, side: int) -> tuple[Bytes,
     Returns:
         The photographs (count, side, side, 3), and masks of the digits' ink (count, side, side), 0 to 255.
 
-    Raises BrokenProcessPool if a process is killed.
+    Raises GenerationError if a process is killed.
     """
     images, masks = np.empty((count, side, side, 3), np.uint8), np.empty((count, side, side), np.uint8)
     tasks = [(seed, range(first, min(first + CHUNK, count)), side) for first in range(0, count, CHUNK)]

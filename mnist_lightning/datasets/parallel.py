@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import TypeVar, cast
 
@@ -18,11 +19,15 @@ Task = TypeVar("Task")
 Made = TypeVar("Made")
 
 
+class GenerationError(RuntimeError):
+    """A process that generates data was killed, as the system does where memory runs out."""
+
+
 def generate(make: Callable[[Shared, Task], Made], shared: Shared, tasks: Sequence[Task]) -> Iterator[Made]:
     """``make(shared, task)`` for each task, in order.
 
     `make` is a function of a module, and `shared` is sent to each process once.
-    Raises BrokenProcessPool if a process is killed.
+    Raises GenerationError if a process is killed.
     """
     if len(tasks) == 1:  # takes less time than to start a process
         yield make(shared, tasks[0])
@@ -31,6 +36,8 @@ def generate(make: Callable[[Shared, Task], Made], shared: Shared, tasks: Sequen
     with ProcessPoolExecutor(available_cores(), context, _prepare, (make, shared)) as pool:
         try:
             yield from cast(Iterator[Made], pool.map(_run, tasks))
+        except BrokenProcessPool as error:
+            raise GenerationError("a process that draws images was killed; free memory, and start again") from error
         finally:
             pool.shutdown(cancel_futures=True)  # after an error, the rest is not made
 

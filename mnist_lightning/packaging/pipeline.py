@@ -1,17 +1,22 @@
-"""From a training request to an archive in the model store: train, promote the best run, package it."""
+"""From a training request to a digit that is read: train, promote the best run, package it, serve it."""
 
 import shlex
 import sys
 from functools import partial
+from pathlib import Path
 
+from mnist_lightning.client import ClientError, ask
+from mnist_lightning.client.formatting import format_answer
 from mnist_lightning.common.files import check_writable
 from mnist_lightning.datasets.feedback import FeedbackError
 from mnist_lightning.datasets.mnist import MnistUnavailableError
-from mnist_lightning.datasets.samples import SampleError
+from mnist_lightning.datasets.parallel import GenerationError
+from mnist_lightning.datasets.samples import SampleError, write_example
 from mnist_lightning.models.archive import ArchiveError
 from mnist_lightning.packaging import promotion
 from mnist_lightning.packaging.archiver import PackagingError
 from mnist_lightning.packaging.store import CHALLENGER
+from mnist_lightning.serving.torchserve import ServerError, default_or_free_port, running
 from mnist_lightning.tracking import runs
 from mnist_lightning.tracking.runs import TrackingError
 from mnist_lightning.training import distributed
@@ -24,7 +29,7 @@ from mnist_lightning.training.recipe_yaml import RecipeError
 from mnist_lightning.training.resume import ResumeError
 
 ERRORS = (
-    *(MnistUnavailableError, SampleError, FeedbackError, ArchiveError),
+    *(MnistUnavailableError, SampleError, FeedbackError, ArchiveError, GenerationError),
     *(TrackingError, PackagingError, DistributedError, RecipeError, ResumeError, OSError),
 )
 
@@ -57,6 +62,22 @@ def _promote_if_complete(recipe: Recipe, name: str) -> None:
         print(promotion.missing(name) or f"comparison {name!r} is complete")
     else:
         promotion.promote_shared(name, recipe.model_store)
+
+
+def serve_and_ask(recipe: Recipe) -> int:
+    """Serve the archive while the server classifies one of MNIST's test digits; return the exit code."""
+    try:
+        picture = write_example(recipe.data_dir, Path("data"))
+        with running(recipe.model_store, default_or_free_port()) as server:
+            print(f"serving at {server.url}, asking about {picture}", file=sys.stderr)
+            print(format_answer(str(picture), ask(picture.read_bytes(), server.url)))
+    except (ServerError, ClientError, MnistUnavailableError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(next_steps(str(picture), recipe))
+    return 0
 
 
 def next_steps(picture: str, recipe: Recipe) -> str:

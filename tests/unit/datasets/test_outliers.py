@@ -73,6 +73,17 @@ def test_generating_takes_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CountingName.comparisons <= 2 * 300
 
 
+def test_other_processes_draw_the_same_images(
+    digits: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = MnistSplits(digits, digits, digits)
+    alone = OODDataset.build(splits, 2)
+    monkeypatch.setattr(outliers, "IN_ONE_PROCESS", 0)
+    shared = OODDataset.build(splits, 2)
+    for name in ("train_digits", "train_outliers", "held_out_digits", "held_out_outliers"):
+        assert torch.equal(getattr(alone, name), getattr(shared, name))
+
+
 def test_the_data_set_is_reproducible_and_has_its_sizes(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
     splits = MnistSplits(digits, digits, digits)
     data = OODDataset.build(splits, 2)

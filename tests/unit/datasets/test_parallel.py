@@ -2,13 +2,15 @@
 
 import operator
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
-from mnist_lightning.datasets.parallel import generate
+from mnist_lightning.datasets.parallel import GenerationError, generate
 from tests.support import PROJECT
 
 SLOW = """
@@ -28,6 +30,15 @@ if __name__ == "__main__":
 
 def test_the_results_come_in_order() -> None:
     assert list(generate(operator.mul, 3, range(10))) == [3 * task for task in range(10)]
+
+
+def end_process(shared: None, task: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_an_error() -> None:
+    with pytest.raises(GenerationError, match="was killed; free memory"):
+        list(generate(end_process, None, [0, 1]))
 
 
 def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
