@@ -13,12 +13,12 @@ import torch
 from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION
 from mnist_lightning.common.digests import weights_digest
 from mnist_lightning.common.files import copy_atomic
+from mnist_lightning.models.archive import load_network
 from mnist_lightning.models.digitnet import DigitNet, from_checkpoint
 from mnist_lightning.packaging import store as stores
 from mnist_lightning.packaging.archiver import PackagingError, build
 from mnist_lightning.packaging.reference import present_validation_set
 from mnist_lightning.packaging.store import CHALLENGER, CHAMPION, PREVIOUS, Slot
-from mnist_lightning.preprocessing.normalize import NormalizedImage
 from mnist_lightning.tracking import comparisons, history, provenance, registry, runs, selection, served_model
 from mnist_lightning.tracking.comparisons import Candidate
 from mnist_lightning.tracking.history import Kind
@@ -88,6 +88,26 @@ def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
         return _place(folder, store, CHAMPION, parts)
 
 
+def archive_again(archive: Path, store: Path, parts: Path | None = None) -> Path:
+    """Archive the network of another archive with the present code, and copy its description; the path of the .mar.
+
+    It keeps its name if that is one of a store's, and becomes the champion's otherwise.
+
+    Raises:
+        ArchiveError: the archive holds no digit network.
+        PackagingError: its description is missing, or the archiver failed.
+        OSError: a file cannot be written; the former ones remain.
+    """
+    network, description = load_network(archive), archive.with_suffix(".json")
+    if not description.is_file():
+        raise PackagingError(f"{description} does not exist; an archive is moved together with its description")
+    with stores.scratch_folder(store) as folder:
+        _build(network, folder, Recipe.data_dir)
+        shutil.copy(description, folder / DESCRIPTION)
+        slot = next((slot for slot in (PREVIOUS, CHALLENGER) if slot.archive == archive.name), CHAMPION)
+        return _place(folder, store, slot, parts)
+
+
 def roll_back(store: Path, reason: str) -> Path:
     """Make the previous champion the champion again, in MLflow and in `store`; the path of its archive.
 
@@ -120,11 +140,16 @@ def archived(run_id: str, store: Path) -> Iterator[Path]:
             f"python -m mnist_lightning.train --from-run {run_id}"
         )
     with stores.scratch_folder(store) as folder:
-        validation = _load_validation_set(run_id)
-        build(_load_network(chosen, folder), folder, validation)
+        _build(_load_network(chosen, folder), folder, _data_folder(run_id))
         description = json.dumps(describe(chosen, comparisons.newest(candidates)), indent=2)
         (folder / DESCRIPTION).write_text(description + "\n")
         yield folder
+
+
+def _build(network: DigitNet, folder: Path, data: Path) -> None:
+    """Build the archive of a network, with a reference if the folder `data` holds MNIST."""
+    validation = present_validation_set(data)
+    build(network, folder, validation)
     if validation is None:
         print(
             "warning: MNIST is missing, so the archive has no reference and its server finds no drift", file=sys.stderr
@@ -153,13 +178,12 @@ def _recipe(run_id: str) -> Recipe:
     return Recipe.from_yaml(runs.load_text(run_id, runs.RECIPE))
 
 
-def _load_validation_set(run_id: str) -> list[NormalizedImage] | None:
-    """MNIST's validation images where the run had them; None if they are not there."""
+def _data_folder(run_id: str) -> Path:
+    """Where the run had MNIST's images."""
     try:
-        data = _recipe(run_id).data_dir
+        return _recipe(run_id).data_dir
     except (TrackingError, RecipeError):  # a run of an older release
-        data = Recipe.data_dir
-    return present_validation_set(data)
+        return Recipe.data_dir
 
 
 def _load_network(chosen: Candidate, folder: Path) -> DigitNet:

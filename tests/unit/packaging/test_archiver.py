@@ -68,6 +68,18 @@ def test_the_archive_contains_whole_packages(extracted: Path) -> None:
     assert all((extracted / path.relative_to(PROJECT)).read_bytes() == path.read_bytes() for path in sources)
 
 
+def test_the_pretrained_archive_has_the_present_code() -> None:
+    """pretrained/README.md says how it is packaged again. A server only loads archives of its own code."""
+    packages = [PACKAGE / name for name in ARCHIVED_PACKAGES]
+    present = {path.relative_to(PROJECT).as_posix() for folder in packages for path in folder.rglob("*")}
+    present = {name for name in present if (PROJECT / name).is_file() and "__pycache__" not in name}
+    with zipfile.ZipFile(PROJECT / "pretrained/mnist.mar") as archive:
+        archived = {name for name in archive.namelist() if name.startswith("mnist_lightning/") and name[-1] != "/"}
+        assert archived == {*present, "mnist_lightning/__init__.py"}
+        for name in archived:
+            assert archive.read(name) == (PROJECT / name).read_bytes(), f"{name} has changed"
+
+
 def test_compiled_modules_are_left_out(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "source" / "mnist_lightning"
     for name in ARCHIVED_PACKAGES:

@@ -301,6 +301,53 @@ def test_the_champion_is_archived_by_default(
     assert capsys.readouterr().out == "champion's run in model_store\nanother in model_store\n"
 
 
+@pytest.mark.parametrize("name", ["mnist", "challenger", "someones"])
+def test_an_archive_is_packaged_again_with_the_present_code(
+    name: str, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(archiver, "to_onnx", committed_export)
+    former = Path("former")
+    former.mkdir()
+    for suffix, content in {".mar": (small_store / "mnist.mar").read_bytes(), ".json": b'{"seed": 7}'}.items():
+        (former / (name + suffix)).write_bytes(content)
+    assert package.main(["--archive", f"former/{name}.mar", "--store", "store"]) == 0
+    kept = "mnist" if name == "someones" else name
+    output = capsys.readouterr()
+    assert output.out == f"store/{kept}.mar\n"
+    assert "warning: MNIST is missing" in output.err
+    assert Path(f"store/{kept}.json").read_bytes() == b'{"seed": 7}'
+    again, before = (load_network(path) for path in (Path(f"store/{kept}.mar"), former / f"{name}.mar"))
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in before.state_dict().items())
+    assert {path.name for path in Path("store").iterdir()} == {f"{kept}.mar", f"{kept}.json"}
+    assert not Path("mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "former.mar does not exist"),
+        (b"no zip file", "former.mar does not hold a digit network"),
+        ("small", "former.json does not exist; an archive is moved together with its description"),
+    ],
+)
+def test_what_is_no_archive_is_not_packaged_again(
+    content: bytes | str | None,
+    message: str,
+    small_store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        archive = (small_store / "mnist.mar").read_bytes() if isinstance(content, str) else content
+        Path("former.mar").write_bytes(archive)
+    assert package.main(["--archive", "former.mar", "--store", "store"]) == 1
+    assert f"error: {message}" in capsys.readouterr().err
+    assert not Path("store").exists()
+
+
 @pytest.mark.parametrize("flags", [[], ["--run", "unknown"], ["--comparison", "unknown"]])
 def test_without_a_store_nothing_is_created(
     flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,10 +1,32 @@
 """The training step."""
 
+import os
+import subprocess
+import sys
+
+import pytest
 import torch
 
 from mnist_lightning.models.digitnet import DigitNet, predict_logits
 from mnist_lightning.training.module import DigitClassifier
 from mnist_lightning.training.schedule import Schedule
+from tests.support import PROJECT
+
+
+@pytest.mark.parametrize("limit", ["ATEN_CPU_CAPABILITY=avx2", "ONEDNN_MAX_CPU_ISA=AVX2"])
+def test_hidden_instructions_are_not_used(limit: str) -> None:
+    """With bfloat16 and without AVX-512, a training would take seven times as long."""
+    variable, value = limit.split("=")
+    program = "from mnist_lightning.models.digitnet import bfloat16_is_faster; print(bfloat16_is_faster('cpu'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, variable: value},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
 def test_steps_lower_the_loss() -> None:
