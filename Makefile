@@ -35,6 +35,8 @@ environment: .venv/.installed
 	$(call install,requirements.txt)
 	@touch $@
 
+# Tests start many processes at once: none of them compiles what it imports.
+.venv/.installed-dev: export UV_COMPILE_BYTECODE = 1
 .venv/.installed-dev: requirements-dev.txt | .venv/bin/uv
 	$(call install,requirements-dev.txt)
 	@touch .venv/.installed $@
