@@ -54,7 +54,7 @@ class MetricsBuffer:
         self.reference_bins: set[tuple[str, str]] = set()
         self.unmeasured: list[Reading] = []
         self.pending: Counter[Key] = Counter()
-        self.lock = threading.Lock()
+        self.lock, self.writing = threading.Lock(), threading.Lock()
 
     def start(self) -> None:
         """Write the counts every FLUSH_SECONDS, for as long as the process lives."""
@@ -125,14 +125,18 @@ class MetricsBuffer:
                 logging.getLogger(__name__).exception("the counts of a second are lost")
 
     def _write(self, kind: MetricTypes, counted: Iterable[tuple[Key, int]]) -> None:
-        # Only these lines: TorchServe writes another for every batch otherwise.
-        caching_metric.logger.setLevel(logging.INFO)
-        try:
-            for (name, *labels), amount in counted:
-                with contextlib.suppress(MetricsCacheKeyError):  # a server whose metrics configuration lacks this name
-                    self.metrics.get_metric(name, kind).add_or_update(amount, labels)
-        finally:
-            caching_metric.logger.setLevel(logging.NOTSET)
+        # Only these lines: TorchServe writes another for every batch otherwise. One thread after the other: the first
+        # to finish would silence the rest of another's lines.
+        with self.writing:
+            caching_metric.logger.setLevel(logging.INFO)
+            try:
+                for (name, *labels), amount in counted:
+                    with contextlib.suppress(
+                        MetricsCacheKeyError
+                    ):  # the server's metrics configuration lacks this name
+                        self.metrics.get_metric(name, kind).add_or_update(amount, labels)
+            finally:
+                caching_metric.logger.setLevel(logging.NOTSET)
 
 
 def worker_name(arguments: Sequence[str]) -> str:

@@ -103,7 +103,7 @@ def archive_again(archive: Path, store: Path, parts: Path | None = None) -> Path
         raise PackagingError(f"{description} does not exist; an archive is moved together with its description")
     with stores.scratch_folder(store) as folder:
         _build(network, folder, Recipe.data_dir)
-        shutil.copy(description, folder / DESCRIPTION)
+        copy_atomic(description, folder / DESCRIPTION)
         slot = next((slot for slot in (PREVIOUS, CHALLENGER) if slot.archive == archive.name), CHAMPION)
         return _place(folder, store, slot, parts)
 

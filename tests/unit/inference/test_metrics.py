@@ -1,10 +1,14 @@
 """What is counted, without TorchServe. tests/server/test_metrics.py reads the metrics port."""
 
+import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
+from ts.metrics import caching_metric
 
 from mnist_lightning.inference.metrics import MetricsBuffer
 from mnist_lightning.inference.prediction import Answer
@@ -52,6 +56,26 @@ def number(count: int) -> Answer:
     """An answer for so many twos."""
     digits = [scores(2, 0.999)] * count
     return {**scores(8, 0.6), "number": "2" * count, "digits": digits, "note": f"several digits: {'2' * count}"}
+
+
+class SlowMetric(Metric):
+    """Its line is lost if another thread silences the logger meanwhile, as TorchServe's would be."""
+
+    def add_or_update(self, amount: int, labels: Sequence[str]) -> None:
+        time.sleep(0.02)
+        if caching_metric.logger.isEnabledFor(logging.INFO):
+            super().add_or_update(amount, labels)
+
+
+def test_no_thread_silences_the_lines_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache()
+    monkeypatch.setattr(cache, "get_metric", lambda name, _: SlowMetric(cache, name))
+    buffer = MetricsBuffer(cache)
+    names = [f"mnist_{n}" for n in range(6)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: buffer.gauges({(name, "1"): 1, (name, "2"): 1}), names))
+    assert cache.totals == {(name, label): 1 for name in names for label in "12"}
+    assert not caching_metric.logger.isEnabledFor(logging.INFO)
 
 
 def test_one_digit_is_counted_with_its_confidence() -> None:
