@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_lightning.common.constants import ARCHIVE
+from mnist_lightning.common.files import copy_atomic
 from mnist_lightning.datasets.feedback import FeedbackPicture, FeedbackSet
 from mnist_lightning.datasets.splits import MnistSplits
 from mnist_lightning.evaluation import gate, gate_report
@@ -13,7 +14,7 @@ from mnist_lightning.evaluation.gate import GateConfig, Verdict
 from mnist_lightning.evaluation.gate_data import GateData
 from mnist_lightning.packaging import store as stores
 from mnist_lightning.packaging.promotion import archived
-from mnist_lightning.packaging.store import CHAMPION
+from mnist_lightning.packaging.store import CHALLENGER, CHAMPION
 from mnist_lightning.serving.model_store import choose_store
 from mnist_lightning.tracking import history, registry
 from mnist_lightning.tracking.history import Event, Kind
@@ -47,7 +48,7 @@ def run_gate(request: GateRequest) -> tuple[Event, Verdict]:
         raise TrackingError("there is no challenger; train one: python -m mnist_lightning.train --challenger")
     data = GateData.build(MnistSplits.load(request.mnist), _held_out(request.feedback), request.config.sizes)
     with (
-        archived(str(challenger.run_id), request.store) as new,
+        _challengers_folder(str(challenger.run_id), request.store) as new,
         _champions_folder(champion, request.store) as current,
     ):
         before, after = gate.measure([current / ARCHIVE, new / ARCHIVE], data)
@@ -75,6 +76,19 @@ def run_gate(request: GateRequest) -> tuple[Event, Verdict]:
 
 def _held_out(folder: Path | None) -> list[FeedbackPicture]:
     return [] if folder is None else list(FeedbackSet.load(folder).held_out)
+
+
+@contextlib.contextmanager
+def _challengers_folder(run_id: str, store: Path) -> Iterator[Path]:
+    """A temporary folder with the challenger's archive: the store's, which has been tried as it is, or a new one."""
+    if not stores.holds(store, CHALLENGER, run_id):
+        with archived(run_id, store) as folder:
+            yield folder
+        return
+    with stores.scratch_folder(store) as folder:
+        for source, target in zip(CHALLENGER, CHAMPION, strict=True):
+            copy_atomic(store / source, folder / target)
+        yield folder
 
 
 @contextlib.contextmanager

@@ -116,7 +116,14 @@ def mlflow_server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> It
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
     stores = ["--backend-store-uri", postgres, "--artifacts-destination", str(folder / "artifacts")]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*command, *stores], cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            [*command, *stores],
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # four processes that nothing uses
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     url = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:

@@ -1,5 +1,6 @@
 """The verb `promote`: what the gate decides, and what is left of it in MLflow and in the model store."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from mnist_lightning.models import digitnet
 from mnist_lightning.models.digitnet import checkpoint_of
 from mnist_lightning.packaging import archiver
 from mnist_lightning.packaging import store as stores
-from mnist_lightning.packaging.store import CHAMPION, PREVIOUS
+from mnist_lightning.packaging.store import CHALLENGER, CHAMPION, PREVIOUS
 from mnist_lightning.tracking import history, registry, runs
 from tests.mlflow_stores import log_served_model, log_training
 from tests.small_archive import committed_export
@@ -91,6 +92,19 @@ def test_a_challenger_that_has_gained_becomes_the_champion(
     }
     assert run.data.metrics["challenger.validation_loss"] == 0.01
     assert "| gain in validation loss | 0.0200 | 0.0100 |" in run.data.tags["mlflow.note.content"]
+
+
+def test_the_archive_that_was_tried_is_promoted_as_it_is(
+    challenger: str, small_store: Path, mnist_folder: Path, margins: str
+) -> None:
+    STORE.mkdir()
+    archive = (small_store / "mnist.mar").read_bytes()
+    (STORE / CHALLENGER.archive).write_bytes(archive)
+    (STORE / CHALLENGER.description).write_text(json.dumps({"run_id": challenger}))
+    assert decide(mnist_folder, margins) == 0
+    assert (STORE / ARCHIVE).read_bytes() == archive
+    assert stores.holds(STORE, CHALLENGER, challenger)
+    assert stores.holds(STORE, CHAMPION, challenger)
 
 
 def test_a_challenger_that_has_not_gained_stays_one(
