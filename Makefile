@@ -77,13 +77,13 @@ loop: .venv/.installed-dev
 check: .venv/.installed-dev
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target types unit lint
 
-# Three processes take one file of tests after the other, each with its own servers, and fill two cores while some of
+# Four processes take one file of tests after the other, each with its own servers, and fill two cores while some of
 # them wait for servers and deadlines; the short files of tests/unit come last. The tests of the image need a Docker
 # engine: .ci/image starts one and runs them.
 test: .venv/.installed-dev
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --cov --durations=25 \
+	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --cov --durations=25 \
 	  --ignore tests/image $(PYTEST_ARGS)
 
 lint:

@@ -46,7 +46,7 @@ class TrainingData:
         initial = None if recipe.start_from is None else _load_initial(recipe.start_from, recipe)
         return cls(mnist, feedback, recipe.feedback_share, initial)
 
-    @property
+    @cached_property
     def feedback_batch(self) -> Batch | None:
         """The corrected pictures to train on, each once."""
         return None if self.feedback is None else to_batch(self.feedback.training)
