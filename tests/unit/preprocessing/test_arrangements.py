@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_lightning.preprocessing.decode import Bytes
@@ -62,6 +62,7 @@ def test_a_thick_digit_beside_a_thin_line_of_twice_its_height() -> None:
     check(canvas)
 
 
+@settings(max_examples=settings().max_examples // 4)  # noise takes ten times as long to read
 @given(st.binary(min_size=784, max_size=784), SIDES)
 def test_noise_is_an_image_or_refused(content: bytes, width: int) -> None:
     pixels = np.frombuffer(content, np.uint8)
