@@ -15,6 +15,7 @@ from pathlib import Path
 from mnist_lightning.common.imports import quick_imports
 
 with quick_imports():
+    from mnist_lightning.common.constants import ARCHIVE
     from mnist_lightning.models.archive import ArchiveError
     from mnist_lightning.packaging import promotion
     from mnist_lightning.packaging.archiver import PackagingError, copy_model
@@ -37,14 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _package(options: argparse.Namespace) -> None:
+    archive = options.store / ARCHIVE
     if options.archive:
-        print(promotion.archive_again(options.archive, options.store, options.parts))
+        archive = promotion.archive_again(options.archive, options.store, options.parts)
+        print(archive)
     else:
         runs.connect(create=False)
         with runs.errors():
             _package_run(options)
     if options.export:
-        print(copy_model(options.store))
+        print(copy_model(archive))
 
 
 def _package_run(options: argparse.Namespace) -> None:

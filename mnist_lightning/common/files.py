@@ -50,7 +50,9 @@ def replace_all(moves: Mapping[Path, Path]) -> None:
     The targets become readable for all users, because a container that mounts them has a user of its own, and
     temporary files are the owner's alone. Raises OSError.
     """
-    for source in moves:
+    for source, target in moves.items():
+        if target.is_dir():  # before the others are moved
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
         source.chmod(0o644)
         _flush(source, os.O_RDWR)
     for source, target in moves.items():

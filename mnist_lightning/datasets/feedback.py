@@ -136,8 +136,10 @@ def read_settled(folder: Path) -> dict[str, int | None]:
     for number, line in _lines(folder / SETTLED_FILE):
         try:
             digest, label = (entry := json.loads(line))["picture"], entry["label"]
-            if label is not None and label not in range(10):
+            if label is not None and (type(label) is not int or label not in range(10)):
                 raise ValueError(f"the label {label!r} is no digit")
+            if not isinstance(digest, str):
+                raise ValueError(f"the picture {digest!r} is no digest")
         except (ValueError, KeyError, TypeError) as error:
             raise FeedbackError(f"{folder / SETTLED_FILE}, line {number}: {error}; correct or delete it") from error
         settled[digest] = label
@@ -164,13 +166,13 @@ def settle(folder: Path, names: Iterable[str], label: int | None) -> list[Path]:
         SampleError: as `find_labelled`.
         OSError: the decision cannot be written.
     """
-    known = {_digest(path.read_bytes()): path for path, _ in find_labelled(folder)}
+    known = {path: _digest(path.read_bytes()) for path, _ in find_labelled(folder)}
     chosen = [_find(name, known) for name in names]
     decided = {"label": label, "at": datetime.now(UTC).isoformat(timespec="seconds"), "by": user_name()}
     with FileLock(folder / FEEDBACK_LOCK):
-        for digest in chosen:
-            append_line(folder / SETTLED_FILE, json.dumps({"picture": digest, **decided}))
-    return [known[digest] for digest in chosen]
+        for path in chosen:
+            append_line(folder / SETTLED_FILE, json.dumps({"picture": known[path], **decided}))
+    return chosen
 
 
 def export(feedback: FeedbackSet, target: Path) -> None:
@@ -236,10 +238,12 @@ def _reasons(group: Sequence[FeedbackPicture]) -> Iterator[tuple[Path, str]]:
         yield from ((one.path, f"the same picture as {used.path.name}") for one in group if one is not used)
 
 
-def _find(name: str, known: Mapping[str, Path]) -> str:
-    found = [digest for digest, path in known.items() if path.name == name or (name and digest.startswith(name))]
-    if len(found) != 1:
-        raise FeedbackError(f"{name!r} names {len(found) or 'no'} pictures; use a file name or the start of a digest")
+def _find(name: str, known: Mapping[Path, str]) -> Path:
+    """A file with this name or start of its digest. Files with the same content are one picture."""
+    found = [path for path, digest in known.items() if path.name == name or (name and digest.startswith(name))]
+    count = len({known[path] for path in found})
+    if count != 1:
+        raise FeedbackError(f"{name!r} names {count or 'no'} pictures; use a file name or the start of a digest")
     return found[0]
 
 
@@ -254,4 +258,4 @@ def _digest(content: bytes) -> str:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a file with their numbers, from 1; none if there is no such file."""
     if path.is_file():
-        yield from enumerate(path.read_text().splitlines(), start=1)
+        yield from enumerate(path.read_text(errors="replace").splitlines(), start=1)

@@ -24,6 +24,7 @@ from mnist_lightning.models.digitnet import DigitNet, predict_logits
 SHIPPED = "config/gate.yaml"
 READ_AT_ONCE = 250  # pictures, as in `evaluate`
 LATENCY_ROUNDS = 200
+MAX_NUMBER = 1_000_000  # in the configuration
 VALIDATION_LOSS, LATENCY, SIZE = "validation_loss", "latency", "size"
 
 
@@ -47,7 +48,7 @@ class GateConfig:
         path = path or resource(SHIPPED)
         try:
             return cls._from_values(yaml.safe_load(path.read_text()))
-        except (yaml.YAMLError, GateError) as error:
+        except (yaml.YAMLError, UnicodeDecodeError, GateError) as error:
             raise GateError(f"{path}: {' '.join(str(error).split())}") from error
 
     @classmethod
@@ -59,8 +60,8 @@ class GateConfig:
         _check_keys("max_rise", values["max_rise"], [VALIDATION_LOSS, LATENCY, SIZE])
         numbers = {**values["max_drop"], **values["max_rise"], **{key: values[key] for key in keys[2:]}}
         for key, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise GateError(f"{key} is {value!r}; it must be a number of at least 0")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_NUMBER:
+                raise GateError(f"{key} is {repr(value)[:40]}; it must be a number from 0 to {MAX_NUMBER:,}")
         for key in sizes:
             if not isinstance(values[key], int) or not values[key]:
                 raise GateError(f"{key} is {values[key]!r}; it must be an integer of at least 1")

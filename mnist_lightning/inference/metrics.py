@@ -131,9 +131,8 @@ class MetricsBuffer:
             caching_metric.logger.setLevel(logging.INFO)
             try:
                 for (name, *labels), amount in counted:
-                    with contextlib.suppress(
-                        MetricsCacheKeyError
-                    ):  # the server's metrics configuration lacks this name
+                    # A server's own metrics configuration may lack a name.
+                    with contextlib.suppress(MetricsCacheKeyError):
                         self.metrics.get_metric(name, kind).add_or_update(amount, labels)
             finally:
                 caching_metric.logger.setLevel(logging.NOTSET)

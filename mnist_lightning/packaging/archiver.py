@@ -51,11 +51,12 @@ def build(network: DigitNet, folder: Path, validation: list[NormalizedImage] | N
     return _run_archiver(parts, folder)
 
 
-def copy_model(store: Path) -> Path:
-    """Copy the exported model out of the archive in a model store, to a file beside it; the path of that file."""
-    with zipfile.ZipFile(store / ARCHIVE) as archive:
-        write_atomic(store / EXPORTED, archive.read(EXPORTED))
-    return store / EXPORTED
+def copy_model(archive: Path) -> Path:
+    """Copy the exported model out of an archive, to a file beside it; the path of that file."""
+    target = archive.with_name(EXPORTED)
+    with zipfile.ZipFile(archive) as content:
+        write_atomic(target, content.read(EXPORTED))
+    return target
 
 
 def _run_archiver(parts: Path, folder: Path) -> Path:

@@ -13,7 +13,7 @@ from mnist_lightning.evaluation import gate, gate_report
 from mnist_lightning.evaluation.gate import GateConfig, Verdict
 from mnist_lightning.evaluation.gate_data import GateData
 from mnist_lightning.packaging import store as stores
-from mnist_lightning.packaging.promotion import archived
+from mnist_lightning.packaging.promotion import archived, make_champion
 from mnist_lightning.packaging.store import CHALLENGER, CHAMPION
 from mnist_lightning.serving.model_store import choose_store
 from mnist_lightning.tracking import history, registry
@@ -56,9 +56,9 @@ def run_gate(request: GateRequest) -> tuple[Event, Verdict]:
         kind, reason = _decide(verdict, request.force)
         weights, former = stores.digest(new, CHAMPION), stores.digest(current, CHAMPION)
         if kind != Kind.REJECTION:
-            registry.make_champion(challenger)
-            stores.keep_previous(current, request.store)
-            stores.put(new, request.store, CHAMPION)
+            with stores.lock(request.store):
+                _check_unchanged(challenger, champion)
+                make_champion(challenger, new, request.store, former=current)
     report = gate_report.render(verdict, f"{kind} of {_name(challenger)}, compared with {_name(champion)}", reason)
     event = history.record(
         kind,
@@ -74,14 +74,23 @@ def run_gate(request: GateRequest) -> tuple[Event, Verdict]:
     return event, verdict
 
 
+def _check_unchanged(challenger: Version, champion: Version | None) -> None:
+    """Raise TrackingError if MLflow has another champion or challenger than those that were compared."""
+    now = _name(registry.find(registry.CHALLENGER)), _name(registry.find(registry.CHAMPION))
+    if now != (_name(challenger), _name(champion)):
+        raise TrackingError("another process has changed the champion or the challenger meanwhile; compare them again")
+
+
 def _held_out(folder: Path | None) -> list[FeedbackPicture]:
     return [] if folder is None else list(FeedbackSet.load(folder).held_out)
 
 
 @contextlib.contextmanager
 def _challengers_folder(run_id: str, store: Path) -> Iterator[Path]:
-    """A temporary folder with the challenger's archive: the store's, which has been tried as it is, or a new one."""
-    if not stores.holds(store, CHALLENGER, run_id):
+    """A temporary folder with the challenger's archive: the store's, which has been tried as it is, or a new one if
+    that is of another run or has other weights."""
+    recorded = {event.weights for event in history.events() if event.run_id == run_id}
+    if not stores.holds(store, CHALLENGER, run_id) or stores.digest(store, CHALLENGER) not in recorded:
         with archived(run_id, store) as folder:
             yield folder
         return

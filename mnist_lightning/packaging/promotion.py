@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mnist_lightning.packaging.store import CHALLENGER, CHAMPION, PREVIOUS, Slot
 from mnist_lightning.tracking import comparisons, history, provenance, registry, runs, selection, served_model
 from mnist_lightning.tracking.comparisons import Candidate
 from mnist_lightning.tracking.history import Kind
+from mnist_lightning.tracking.registry import Version
 from mnist_lightning.tracking.runs import TrackingError
 from mnist_lightning.training.config import Recipe
 from mnist_lightning.training.recipe_yaml import RecipeError
@@ -58,19 +59,47 @@ def promote(comparison_id: str, store: Path, *, as_challenger: bool, parts: Path
         served_model.log(winner.run_id, folder / "parts")
         selection.log(ranking)
         version, weights = registry.register(winner.run_id), weights_digest(folder / ARCHIVE)
-        if as_challenger:
-            kind = Kind.CHALLENGER
-            registry.make_challenger(version)
-            archive = _place(folder, store, CHALLENGER, parts)
-        else:
-            kind = Kind.PROMOTION
-            registry.make_champion(version)
-            stores.keep_previous(store, store)
-            archive = _place(folder, store, CHAMPION, parts)
+        with stores.lock(store):
+            if as_challenger:
+                kind = Kind.CHALLENGER
+                archive = _place(folder, store, CHALLENGER, parts)
+                registry.make_challenger(version)
+            else:
+                kind = Kind.PROMOTION
+                archive = make_champion(version, folder, store, former=store, parts=parts)
     history.record(kind, version, weights=weights, champion=former, reason=selection.reason(ranking))
     selection.report(ranking)
     role = registry.CHALLENGER if as_challenger else registry.CHAMPION
     print(f"{role}: {winner.optimizer}, version {version.version} of the registered model mnist, archived to {archive}")
+
+
+def make_champion(version: Version, folder: Path, store: Path, *, former: Path, parts: Path | None = None) -> Path:
+    """Make an archive the champion, first in the store and then in MLflow; the path of the .mar.
+
+    If MLflow fails, the store has the former champion again.
+
+    Args:
+        version: of the registered model.
+        folder: what `archived` has built of it.
+        store: where it goes; `stores.lock` holds it.
+        former: the folder of the champion that it replaces, which the store keeps.
+        parts: as in `archive_run`.
+    """
+    stores.keep_previous(former, store)
+    archive = _place(folder, store, CHAMPION, parts)
+    with _undone_by(lambda: stores.exchange(store)):
+        registry.make_champion(version)
+    return archive
+
+
+@contextlib.contextmanager
+def _undone_by(undo: Callable[[], None]) -> Iterator[None]:
+    """Call `undo` if the block fails or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        undo()
+        raise
 
 
 def archive_run(run_id: str, store: Path, parts: Path | None = None) -> Path:
@@ -101,6 +130,8 @@ def archive_again(archive: Path, store: Path, parts: Path | None = None) -> Path
     network, description = load_network(archive), archive.with_suffix(".json")
     if not description.is_file():
         raise PackagingError(f"{description} does not exist; an archive is moved together with its description")
+    if not stores.is_description(description):
+        raise PackagingError(f"{description} does not describe an archive; restore it from where the archive came")
     with stores.scratch_folder(store) as folder:
         _build(network, folder, Recipe.data_dir)
         copy_atomic(description, folder / DESCRIPTION)
@@ -113,15 +144,19 @@ def roll_back(store: Path, reason: str) -> Path:
 
     Raises TrackingError if there is none; PackagingError, OSError.
     """
-    version = registry.find(registry.PREVIOUS)
-    if version is None and not stores.digest(store, PREVIOUS):
-        raise TrackingError(f"MLflow at {runs.tracking_uri()} has no previous champion; a second promotion makes one")
-    if version is not None and not stores.holds(store, PREVIOUS, str(version.run_id)):
-        with archived(str(version.run_id), store) as folder:
-            stores.put(folder, store, PREVIOUS)
-    former = stores.digest(store, CHAMPION)
-    registry.exchange()
-    stores.exchange(store)
+    with stores.lock(store):
+        version = registry.find(registry.PREVIOUS)
+        if version is None and not stores.digest(store, PREVIOUS):
+            raise TrackingError(
+                f"MLflow at {runs.tracking_uri()} has no previous champion; a second promotion makes one"
+            )
+        if version is not None and not stores.holds(store, PREVIOUS, str(version.run_id)):
+            with archived(str(version.run_id), store) as folder:
+                stores.put(folder, store, PREVIOUS)
+        former = stores.digest(store, CHAMPION)
+        stores.exchange(store)
+        with _undone_by(lambda: stores.exchange(store)):
+            registry.exchange()
     history.record(Kind.ROLLBACK, version, weights=weights_digest(store / ARCHIVE), champion=former, reason=reason)
     return store / ARCHIVE
 
@@ -188,8 +223,9 @@ def _data_folder(run_id: str) -> Path:
 
 def _load_network(chosen: Candidate, folder: Path) -> DigitNet:
     """The network of a run's best checkpoint, with calibrated logits."""
-    checkpoint = torch.load(runs.download_checkpoint(chosen.run_id, folder), weights_only=True, map_location="cpu")
+    path = runs.download_checkpoint(chosen.run_id, folder)
     try:
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         return from_checkpoint(checkpoint, "network.").with_temperature(chosen.temperature)
-    except RuntimeError as error:
+    except Exception as error:  # a damaged file raises errors of many types
         raise PackagingError(f"the weights of run {chosen.run_id} do not fit this network: {error}") from error

@@ -2,15 +2,19 @@
 
 import contextlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock
+
 from mnist_lightning.common.constants import ARCHIVE, DESCRIPTION
-from mnist_lightning.common.digests import weights_digest
+from mnist_lightning.common.digests import short_digest, weights_digest
 from mnist_lightning.common.files import copy_atomic, remove_stale, replace_all
 from mnist_lightning.serving.config import ARCHIVE_ERRORS
+from mnist_lightning.serving.runtime_dir import runtime_dir
 
 SCRATCH = ".packaging-"  # prefix of temporary folders, in the same file system
 
@@ -25,6 +29,14 @@ class Slot(NamedTuple):
 CHAMPION = Slot(ARCHIVE, DESCRIPTION)
 PREVIOUS = Slot("previous.mar", "previous.json")
 CHALLENGER = Slot("challenger.mar", "challenger.json")
+
+
+@contextlib.contextmanager
+def lock(store: Path) -> Iterator[None]:
+    """Wait until no other process of this user changes a store and MLflow's aliases with it. Raises OSError."""
+    name = short_digest(os.fsencode(store.resolve()))
+    with FileLock(runtime_dir() / f"store-{name}.lock"):
+        yield
 
 
 @contextlib.contextmanager
@@ -69,6 +81,14 @@ def digest(folder: Path, slot: Slot) -> str:
     with contextlib.suppress(OSError, *ARCHIVE_ERRORS):
         return weights_digest(folder / slot.archive)
     return ""
+
+
+def is_description(path: Path) -> bool:
+    """Whether a file describes an archive."""
+    with contextlib.suppress(OSError, ValueError):
+        described = json.loads(path.read_text())
+        return isinstance(described, dict) and "run_id" in described
+    return False
 
 
 def holds(folder: Path, slot: Slot, run_id: str) -> bool:

@@ -1,6 +1,7 @@
 """The verb `promote`: what the gate decides, and what is left of it in MLflow and in the model store."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from mnist_lightning.packaging import archiver
 from mnist_lightning.packaging import store as stores
 from mnist_lightning.packaging.store import CHALLENGER, CHAMPION, PREVIOUS
 from mnist_lightning.tracking import history, registry, runs
+from mnist_lightning.tracking.history import Kind
 from tests.mlflow_stores import log_served_model, log_training
 from tests.small_archive import committed_export
 from tests.support import WEIGHTS_FILE
@@ -94,17 +96,72 @@ def test_a_challenger_that_has_gained_becomes_the_champion(
     assert "| gain in validation loss | 0.0200 | 0.0100 |" in run.data.tags["mlflow.note.content"]
 
 
+def put_challenger(run_id: str, archive: Path, weights: str) -> None:
+    """An archive of a run as the store's challenger, and the digest that its training has recorded."""
+    STORE.mkdir()
+    shutil.copy(archive, STORE / CHALLENGER.archive)
+    (STORE / CHALLENGER.description).write_text(json.dumps({"run_id": run_id}))
+    version = registry.find(registry.CHALLENGER)
+    history.record(Kind.CHALLENGER, version, weights=weights, champion="", reason="the best of 1 on validation")
+
+
 def test_the_archive_that_was_tried_is_promoted_as_it_is(
     challenger: str, small_store: Path, mnist_folder: Path, margins: str
 ) -> None:
-    STORE.mkdir()
-    archive = (small_store / "mnist.mar").read_bytes()
-    (STORE / CHALLENGER.archive).write_bytes(archive)
-    (STORE / CHALLENGER.description).write_text(json.dumps({"run_id": challenger}))
+    put_challenger(challenger, small_store / ARCHIVE, stores.digest(small_store, CHAMPION))
     assert decide(mnist_folder, margins) == 0
-    assert (STORE / ARCHIVE).read_bytes() == archive
+    assert (STORE / ARCHIVE).read_bytes() == (small_store / ARCHIVE).read_bytes()
     assert stores.holds(STORE, CHALLENGER, challenger)
     assert stores.holds(STORE, CHAMPION, challenger)
+
+
+def test_an_archive_of_other_weights_is_not_promoted_in_a_challengers_name(
+    challenger: str, small_store: Path, mnist_folder: Path, margins: str
+) -> None:
+    put_challenger(challenger, resource("pretrained") / ARCHIVE, stores.digest(small_store, CHAMPION))
+    assert decide(mnist_folder, margins) == 0
+    assert stores.digest(STORE, CHAMPION) not in ("", stores.digest(resource("pretrained"), CHAMPION))
+
+
+def test_a_challenger_is_promoted_once(
+    challenger: str, mnist_folder: Path, margins: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another process promotes it during the comparison."""
+    version = registry.find(registry.CHALLENGER)
+    assert version is not None
+    compare = gate.compare
+
+    def compare_and_promote(before: Measurement, after: Measurement, config: gate.GateConfig) -> gate.Verdict:
+        registry.make_champion(version)
+        return compare(before, after, config)
+
+    with patch.object(gate, "compare", compare_and_promote):
+        assert decide(mnist_folder, margins) == 1
+    assert "has changed the champion or the challenger meanwhile" in capsys.readouterr().err
+    assert not (STORE / ARCHIVE).exists()
+    assert history.events() == []
+
+
+@pytest.mark.parametrize("failure", [OSError("the disk is full"), KeyboardInterrupt()])
+def test_a_failed_promotion_changes_nothing(
+    failure: BaseException, challenger: str, small_store: Path, mnist_folder: Path, margins: str
+) -> None:
+    STORE.mkdir()
+    shutil.copy(small_store / ARCHIVE, STORE / CHAMPION.archive)
+    (STORE / CHAMPION.description).write_text(json.dumps({"run_id": "the champion's"}))
+    before = (STORE / ARCHIVE).read_bytes()
+
+    def fail(*_: object) -> None:
+        raise failure
+
+    with patch.object(registry, "make_champion", fail):
+        assert decide(mnist_folder, margins) in (1, 130)
+    assert (STORE / ARCHIVE).read_bytes() == before
+    assert aliases() == {"challenger": "1"}
+    with patch.object(stores, "put", fail):
+        assert decide(mnist_folder, margins) in (1, 130)
+    assert (STORE / ARCHIVE).read_bytes() == before
+    assert aliases() == {"challenger": "1"}
 
 
 def test_a_challenger_that_has_not_gained_stays_one(
@@ -167,6 +224,9 @@ def test_invalid_margins_are_an_error(challenger: str, tmp_path: Path, capsys: p
     (tmp_path / "gate.yaml").write_text("significance: 1")
     assert promote.main(["--gate", "gate.yaml"]) == 1
     assert capsys.readouterr().err.startswith("error: gate.yaml: the gate has significance; it must have exactly ")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe")
+    assert promote.main(["--gate", "binary.yaml"]) == 1
+    assert capsys.readouterr().err.startswith("error: binary.yaml: ")
     assert promote.main(["--gate", "missing.yaml"]) == 1
     assert "missing.yaml" in capsys.readouterr().err
 

@@ -65,7 +65,7 @@ def test_a_full_disk_leaves_the_old_exported_model(small_store: Path, tmp_path: 
     (tmp_path / ARCHIVE).symlink_to(small_store / ARCHIVE)
     (tmp_path / EXPORTED).write_text("old")
     with file_size_limit(FULL), pytest.raises(OSError, match=rf": '.*/{EXPORTED}'$"):
-        archiver.copy_model(tmp_path)
+        archiver.copy_model(tmp_path / ARCHIVE)
     assert (tmp_path / EXPORTED).read_text() == "old"
     assert {path.name for path in tmp_path.iterdir()} == {ARCHIVE, EXPORTED}
 

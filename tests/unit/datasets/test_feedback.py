@@ -190,3 +190,23 @@ def test_an_export_is_a_feedback_folder_of_the_same_version(folder: Path, tmp_pa
     assert all(entry.stat().st_mode & 0o044 == 0o044 for entry in target.rglob("*"))
     with pytest.raises(FeedbackError, match="first exists; choose a new folder"):
         feedback.export(found, target)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"picture": "a", "label": true}', b'{"picture": "a", "label": 3.0}', b'{"picture": [1], "label": 1}', b"\xff"],
+)
+def test_decisions_that_are_none_are_named(line: bytes, folder: Path) -> None:
+    (folder / feedback.SETTLED_FILE).write_bytes(line + b"\n")
+    with pytest.raises(FeedbackError, match=r"settled\.jsonl, line 1: .*; correct or delete it"):
+        FeedbackSet.load(folder)
+
+
+def test_a_picture_is_settled_by_any_of_its_names(folder: Path) -> None:
+    three = next(folder.glob("3-*.png"))
+    copies = [folder / f"{digit}-copy.png" for digit in (4, 5)]
+    for copy in copies:
+        copy.write_bytes(three.read_bytes())
+    for path in (three, *copies):
+        assert feedback.settle(folder, [path.name], 3) == [path]
+    assert {picture.label for picture in FeedbackSet.load(folder).pictures if picture.is_settled} == {3}

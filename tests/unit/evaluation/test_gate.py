@@ -107,10 +107,11 @@ def test_the_shipped_margins_are_valid() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"significance": -0.1}, "significance is -0.1; it must be a number of at least 0"),
+        ({"significance": -0.1}, "significance is -0.1; it must be a number from 0 to 1,000,000"),
         ({"significance": True}, "significance is True; it must be a number"),
         ({"min_gain": "much"}, "min_gain is 'much'"),
         ({"min_gain": float("nan")}, "min_gain is nan"),
+        ({"min_gain": 10**300}, "min_gain is 1000000000"),
         ({"test_digits": 0}, "test_digits is 0; it must be an integer of at least 1"),
         ({"test_digits": 1.5}, "test_digits is 1.5; it must be an integer"),
         ({"max_drop": {"test": 1}}, "max_drop has test; it must have exactly test, corrupted, presented, feedback"),

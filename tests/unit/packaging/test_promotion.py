@@ -188,7 +188,7 @@ def test_a_container_can_read_the_store_whatever_the_umask(
     before = os.umask(0o077)
     try:
         promotion.archive_run(run_id, Path("store"))
-        archiver.copy_model(Path("store"))
+        archiver.copy_model(Path("store") / ARCHIVE)
     finally:
         os.umask(before)
     assert Path("store").stat().st_mode & 0o777 == 0o755
@@ -309,14 +309,14 @@ def test_an_archive_is_packaged_again_with_the_present_code(
     monkeypatch.setattr(archiver, "to_onnx", committed_export)
     former = Path("former")
     former.mkdir()
-    for suffix, content in {".mar": (small_store / "mnist.mar").read_bytes(), ".json": b'{"seed": 7}'}.items():
+    for suffix, content in {".mar": (small_store / "mnist.mar").read_bytes(), ".json": b'{"run_id": "7"}'}.items():
         (former / (name + suffix)).write_bytes(content)
     assert package.main(["--archive", f"former/{name}.mar", "--store", "store"]) == 0
     kept = "mnist" if name == "someones" else name
     output = capsys.readouterr()
     assert output.out == f"store/{kept}.mar\n"
     assert "warning: MNIST is missing" in output.err
-    assert Path(f"store/{kept}.json").read_bytes() == b'{"seed": 7}'
+    assert Path(f"store/{kept}.json").read_bytes() == b'{"run_id": "7"}'
     again, before = (load_network(path) for path in (Path(f"store/{kept}.mar"), former / f"{name}.mar"))
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in before.state_dict().items())
     assert {path.name for path in Path("store").iterdir()} == {f"{kept}.mar", f"{kept}.json"}
@@ -417,6 +417,26 @@ def test_a_rollback_exchanges_the_archives(mlflow_store: Path, network: DigitNet
     assert contents(store) == {exchanged[name]: content for name, content in before.items()}
     promotion.roll_back(store, "")
     assert contents(store) == before
+    assert registry.champion() == second
+
+
+def test_a_failed_rollback_changes_nothing(mlflow_store: Path, network: DigitNet) -> None:
+    first, second = two_champions(network)
+    store = Path("store")
+    store.mkdir()
+    kept_archive(store, "mnist", second, b"second")
+    kept_archive(store, "previous", first, b"first")
+    before = contents(store)
+    for failing in ((registry, "exchange"), (stores, "exchange")):
+        with patch.object(*failing, side_effect=OSError("the disk is full")), pytest.raises(OSError, match="is full"):
+            promotion.roll_back(store, "")
+        assert contents(store) == before
+        assert registry.champion() == second
+    (store / "previous.json").rename(store / "elsewhere.json")
+    (store / "previous.json").mkdir()
+    with patch.object(archiver, "to_onnx", lambda *_: b"model"), pytest.raises(IsADirectoryError):
+        promotion.roll_back(store, "")
+    assert (store / ARCHIVE).read_bytes() == before[ARCHIVE]
     assert registry.champion() == second
 
 
