@@ -2,17 +2,20 @@
 
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 import yaml
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
-from mnist_lightning.common.constants import EXPORTED, IMAGE_INPUT
+from mnist_lightning.common.constants import EXPORTED, IMAGE_INPUT, PROBABILITIES_OUTPUT
 from mnist_lightning.common.engine import load_session
 from mnist_lightning.common.paths import resource
 from mnist_lightning.evaluation.classify import answer_images
@@ -24,6 +27,7 @@ from mnist_lightning.models.digitnet import DigitNet, predict_logits
 SHIPPED = "config/gate.yaml"
 READ_AT_ONCE = 250  # pictures, as in `evaluate`
 LATENCY_ROUNDS = 200
+COMPARED, MAX_DIFFERENCE = 500, 0.01  # images, and probability: weights are rounded to 16 bits
 MAX_NUMBER = 1_000_000  # in the configuration
 VALIDATION_LOSS, LATENCY, SIZE = "validation_loss", "latency", "size"
 
@@ -123,9 +127,12 @@ class Verdict:
 
 
 def measure(archives: Sequence[Path], data: GateData) -> list[Measurement]:
-    """Measure archives. Raises ArchiveError."""
+    """Measure archives. Raises ArchiveError, also if one would serve another model than its weights."""
     networks = [load_network(path) for path in archives]
-    latencies = _latencies(archives)
+    sessions = [load_session(_exported(path), str(path)) for path in archives]
+    for path, network, session in zip(archives, networks, sessions, strict=True):
+        _check_export(path, network, session, data.validation[0][:COMPARED])
+    latencies = _latencies(sessions)
     sizes = [path.stat().st_size for path in archives]
     return [
         _measure(network, data, latency, size)
@@ -218,10 +225,22 @@ def _correct(network: DigitNet, labelled: LabelledImages) -> NDArray[np.bool_]:
     return correct
 
 
-def _latencies(archives: Sequence[Path]) -> list[float]:
-    """The shortest time of each archive's model for one picture, in turns: other processes only make it longer."""
+@torch.inference_mode()
+def _check_export(path: Path, network: DigitNet, session: InferenceSession, images: torch.Tensor) -> None:
+    """Raise ArchiveError unless an archive's exported model answers as its network on images (N, 1, 28, 28) uint8."""
+    pictures = images.float() / 255
+    (exported,) = session.run([PROBABILITIES_OUTPUT], {IMAGE_INPUT: pictures.numpy()})
+    difference = float(np.abs(exported - network.predict_probabilities(pictures)[0].numpy()).max())
+    if not difference <= MAX_DIFFERENCE:
+        raise ArchiveError(
+            f"the model in {path.name} answers otherwise than its weights, by {difference:.2g}; package it again: "
+            "python -m mnist_lightning.package --archive FILE"
+        )
+
+
+def _latencies(sessions: Sequence[InferenceSession]) -> list[float]:
+    """The shortest time of each model for one picture, in turns: other processes only make it longer."""
     picture = {IMAGE_INPUT: np.zeros((1, 1, 28, 28), np.float32)}
-    sessions = [load_session(_exported(path), str(path)) for path in archives]
     seconds = np.empty((LATENCY_ROUNDS, len(sessions)))
     for round_ in range(LATENCY_ROUNDS):
         for place, session in enumerate(sessions):
@@ -235,7 +254,7 @@ def _exported(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.read(EXPORTED)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise ArchiveError(
             f"{path} holds no exported model; create it with: python -m mnist_lightning.package"
         ) from error

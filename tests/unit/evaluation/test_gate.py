@@ -1,5 +1,6 @@
 """The comparison of a challenger with the champion: its margins, and what it measures."""
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 import yaml
 
 from benchmarks.looped_script import save_feedback
+from mnist_lightning.common.constants import WEIGHTS
 from mnist_lightning.common.paths import resource
 from mnist_lightning.datasets.feedback import FeedbackSet
 from mnist_lightning.datasets.splits import MnistSplits
@@ -172,6 +174,19 @@ def test_pictures_are_the_same_at_every_comparison(data: GateData, mnist_folder:
             assert (one is None) == (other is None)
             if one is not None and other is not None:
                 assert torch.equal(torch.from_numpy(one.image), torch.from_numpy(other.image))
+
+
+def test_an_archive_that_would_serve_another_model_is_an_error(data: GateData, archive: Path, tmp_path: Path) -> None:
+    """The pretrained model's weights beside the small one's export."""
+    with (
+        zipfile.ZipFile(archive) as source,
+        zipfile.ZipFile(resource("pretrained/mnist.mar")) as other,
+        zipfile.ZipFile(tmp_path / "mnist.mar", "w") as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, (other if name == WEIGHTS else source).read(name))
+    with pytest.raises(ArchiveError, match=r"mnist\.mar answers otherwise than its weights, by 0\.\d+; package it"):
+        gate.measure([archive, tmp_path / "mnist.mar"], data)
 
 
 def test_a_damaged_archive_is_an_error(data: GateData, archive: Path, tmp_path: Path) -> None:
