@@ -26,8 +26,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what has been imported out of every later garbage collection."""
+    """Leave what has been imported out of every later garbage collection, and collect more rarely.
+
+    Fixtures import large libraries, too; looking through these again and again takes a twelfth of the tests' time.
+    """
     gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     gc.enable()
 
 
