@@ -2,7 +2,6 @@
 
 import time
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,16 +12,17 @@ import torch
 import torch.nn.functional as F
 import yaml
 from numpy.typing import NDArray
-from onnxruntime import InferenceSession
 
-from mnist_lightning.common.constants import EXPORTED, IMAGE_INPUT, PROBABILITIES_OUTPUT
+from mnist_lightning.common.constants import EXPORTED, IMAGE_INPUT
 from mnist_lightning.common.engine import load_session
 from mnist_lightning.common.paths import resource
 from mnist_lightning.evaluation.classify import answer_images
+from mnist_lightning.evaluation.exported import largest_difference
 from mnist_lightning.evaluation.gate_data import FEEDBACK, NO_DIGIT, TEST, TITLES, GateData, GateSizes, LabelledImages
 from mnist_lightning.evaluation.significance import mcnemar
 from mnist_lightning.models.archive import ArchiveError, load_network
 from mnist_lightning.models.digitnet import DigitNet, predict_logits
+from mnist_lightning.serving.config import ARCHIVE_ERRORS
 
 SHIPPED = "config/gate.yaml"
 READ_AT_ONCE = 250  # pictures, as in `evaluate`
@@ -129,10 +129,9 @@ class Verdict:
 def measure(archives: Sequence[Path], data: GateData) -> list[Measurement]:
     """Measure archives. Raises ArchiveError, also if one would serve another model than its weights."""
     networks = [load_network(path) for path in archives]
-    sessions = [load_session(_exported(path), str(path)) for path in archives]
-    for path, network, session in zip(archives, networks, sessions, strict=True):
-        _check_export(path, network, session, data.validation[0][:COMPARED])
-    latencies = _latencies(sessions)
+    latencies = _latencies(archives)
+    for path, network in zip(archives, networks, strict=True):
+        _check_export(path, network, data.validation[0][:COMPARED])
     sizes = [path.stat().st_size for path in archives]
     return [
         _measure(network, data, latency, size)
@@ -225,12 +224,9 @@ def _correct(network: DigitNet, labelled: LabelledImages) -> NDArray[np.bool_]:
     return correct
 
 
-@torch.inference_mode()
-def _check_export(path: Path, network: DigitNet, session: InferenceSession, images: torch.Tensor) -> None:
+def _check_export(path: Path, network: DigitNet, images: torch.Tensor) -> None:
     """Raise ArchiveError unless an archive's exported model answers as its network on images (N, 1, 28, 28) uint8."""
-    pictures = images.float() / 255
-    (exported,) = session.run([PROBABILITIES_OUTPUT], {IMAGE_INPUT: pictures.numpy()})
-    difference = float(np.abs(exported - network.predict_probabilities(pictures)[0].numpy()).max())
+    difference = largest_difference(_exported(path), network, images.float() / 255)
     if not difference <= MAX_DIFFERENCE:
         raise ArchiveError(
             f"the model in {path.name} answers otherwise than its weights, by {difference:.2g}; package it again: "
@@ -238,9 +234,10 @@ def _check_export(path: Path, network: DigitNet, session: InferenceSession, imag
         )
 
 
-def _latencies(sessions: Sequence[InferenceSession]) -> list[float]:
-    """The shortest time of each model for one picture, in turns: other processes only make it longer."""
+def _latencies(archives: Sequence[Path]) -> list[float]:
+    """The shortest time of each archive's model for one picture, in turns: other processes only make it longer."""
     picture = {IMAGE_INPUT: np.zeros((1, 1, 28, 28), np.float32)}
+    sessions = [load_session(_exported(path), str(path)) for path in archives]
     seconds = np.empty((LATENCY_ROUNDS, len(sessions)))
     for round_ in range(LATENCY_ROUNDS):
         for place, session in enumerate(sessions):
@@ -254,7 +251,7 @@ def _exported(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.read(EXPORTED)
-    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except ARCHIVE_ERRORS as error:
         raise ArchiveError(
             f"{path} holds no exported model; create it with: python -m mnist_lightning.package"
         ) from error

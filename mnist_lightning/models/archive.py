@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 
 from mnist_lightning.common.constants import WEIGHTS
+from mnist_lightning.common.errors import first_line
 from mnist_lightning.models.digitnet import DigitNet, load
 
 
@@ -19,7 +20,7 @@ def load_network(path: Path) -> DigitNet:
         with zipfile.ZipFile(path) as archive:
             network = load(archive.read(WEIGHTS))
     except Exception as error:  # a damaged file raises errors of many types
-        raise ArchiveError(f"{path} does not hold a digit network: {str(error).splitlines()[0]}") from error
+        raise ArchiveError(f"{path} does not hold a digit network: {first_line(error)}") from error
     if network.ood_head is None:
         raise ArchiveError(f"{path} has no out-of-distribution head; train again: python -m mnist_lightning.train")
     return network

@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 
 from mnist_lightning.common.constants import EXPORTED, WEIGHTS
+from mnist_lightning.common.errors import first_line
 from mnist_lightning.inference.loader import Model, make_model
 from mnist_lightning.serving.config import ARCHIVE_ERRORS
 
@@ -16,7 +17,7 @@ def load_archive(path: Path) -> Model:
         with zipfile.ZipFile(path) as archive:
             return make_model(archive.read(EXPORTED), archive.read(WEIGHTS))
     except (OSError, *ARCHIVE_ERRORS) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise RuntimeError(
             f"{path} holds no exported model: {reason}; create it again with: python -m mnist_lightning.package"
         ) from error

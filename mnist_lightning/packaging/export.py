@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import nn
 
@@ -22,10 +21,10 @@ from mnist_lightning.common.constants import (
 )
 from mnist_lightning.common.digests import short_digest
 from mnist_lightning.datasets.raster import SIDE, Images, draw_segments, uniform, uniform_per_image
+from mnist_lightning.evaluation.exported import largest_difference
 from mnist_lightning.models.digitnet import DigitNet
 
 MAX_DIFFERENCE = 1e-4  # between the probabilities of the network and of the exported model, before weights are rounded
-BATCH_SIZE = 100
 DESCRIPTION = """A classifier of handwritten digits.
 
 Input `image`: (batch, 1, 28, 28) float32 in [0, 1], white ink on black, in the form of MNIST: the digit's box is scaled
@@ -70,7 +69,7 @@ def to_onnx(network: DigitNet, weights: bytes) -> bytes:
         {**properties, "labels": json.dumps(list(range(10)))},
         dynamic_shapes=({0: torch.export.Dim("batch")},),
     )
-    if (difference := largest_difference(content, network, check_images())) > MAX_DIFFERENCE:
+    if not (difference := largest_difference(content, network, check_images())) <= MAX_DIFFERENCE:
         raise ExportError(f"the exported model differs by {difference:.2g}; the limit is {MAX_DIFFERENCE}")
     return round_weights(content, 16)
 
@@ -161,18 +160,6 @@ def _eight_bits(tensor: onnx.TensorProto) -> _Stored:
     multiply = onnx.helper.make_node("Mul", [floats, scale], [tensor.name])
     tensors = [onnx.numpy_helper.from_array(value, f"{tensor.name}.{part}") for part, value in values.items()]
     return _Stored(tensors, [cast, multiply])
-
-
-@torch.inference_mode()
-def largest_difference(content: bytes, network: DigitNet, images: torch.Tensor) -> float:
-    """The largest difference of an exported model's outputs from the network's, on images (N, 1, 28, 28) in [0, 1]."""
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    outputs, largest = _Outputs(network).eval(), 0.0
-    for batch in torch.split(images, BATCH_SIZE):
-        exported = session.run([PROBABILITIES_OUTPUT, IS_DIGIT_OUTPUT], {IMAGE_INPUT: batch.numpy()})
-        for own, other in zip(outputs(batch), exported, strict=True):
-            largest = max(largest, float(np.abs(own.numpy() - other).max()))
-    return largest
 
 
 def check_images(count: int = 10_000) -> Images:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -87,18 +87,18 @@ def make_champion(version: Version, folder: Path, store: Path, *, former: Path, 
     """
     stores.keep_previous(former, store)
     archive = _place(folder, store, CHAMPION, parts)
-    with _undone_by(lambda: stores.exchange(store)):
+    with _exchanged_back_on_failure(store):
         registry.make_champion(version)
     return archive
 
 
 @contextlib.contextmanager
-def _undone_by(undo: Callable[[], None]) -> Iterator[None]:
-    """Call `undo` if the block fails or is interrupted."""
+def _exchanged_back_on_failure(store: Path) -> Iterator[None]:
+    """Exchange the champion and the previous one in the store again if the block fails or is interrupted."""
     try:
         yield
     except BaseException:
-        undo()
+        stores.exchange(store)
         raise
 
 
@@ -155,7 +155,7 @@ def roll_back(store: Path, reason: str) -> Path:
                 stores.put(folder, store, PREVIOUS)
         former = stores.digest(store, CHAMPION)
         stores.exchange(store)
-        with _undone_by(lambda: stores.exchange(store)):
+        with _exchanged_back_on_failure(store):
             registry.exchange()
     history.record(Kind.ROLLBACK, version, weights=weights_digest(store / ARCHIVE), champion=former, reason=reason)
     return store / ARCHIVE

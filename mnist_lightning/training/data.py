@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from mnist_lightning.common.constants import ARCHIVE
+from mnist_lightning.common.errors import first_line
 from mnist_lightning.datasets.feedback import FeedbackError, FeedbackPicture, FeedbackSet, to_batch
 from mnist_lightning.datasets.splits import Batch, MnistSplits
 from mnist_lightning.models.archive import load_network
@@ -137,4 +138,4 @@ def _read_network(path: Path) -> DigitNet:
         is_training = any(name.startswith("network.") for name in checkpoint.get("state_dict", ()))
         return from_checkpoint(checkpoint, "network." if is_training else "")
     except Exception as error:  # a damaged file raises errors of many types
-        raise RecipeError(f"{path} does not hold a digit network: {str(error).splitlines()[0]}") from error
+        raise RecipeError(f"{path} does not hold a digit network: {first_line(error)}") from error

@@ -1,5 +1,6 @@
 """The exported model: its outputs, its description, and that a wrong one is not packaged."""
 
+import math
 from pathlib import Path
 
 import onnx
@@ -7,11 +8,12 @@ import pytest
 import torch
 
 from mnist_lightning.common.digests import short_digest
+from mnist_lightning.evaluation.exported import largest_difference
 from mnist_lightning.models import digitnet
 from mnist_lightning.models.digitnet import DigitNet
 from mnist_lightning.packaging import export
 from mnist_lightning.packaging.archiver import PackagingError, build
-from mnist_lightning.packaging.export import check_images, largest_difference, to_onnx
+from mnist_lightning.packaging.export import check_images, to_onnx
 from tests.support import WEIGHTS_FILE
 
 WEIGHTS = WEIGHTS_FILE.read_bytes()
@@ -57,10 +59,11 @@ def test_its_description_says_how_to_use_it(network: DigitNet, exported: bytes) 
     assert "in the form of MNIST" in model.doc_string
 
 
+@pytest.mark.parametrize(("difference", "named"), [(2e-4, r"0\.0002"), (math.nan, "nan")])
 def test_a_model_that_differs_is_not_packaged(
-    network: DigitNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    difference: float, named: str, network: DigitNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "largest_difference", lambda *_: 2e-4)
-    with pytest.raises(PackagingError, match=r"the exported model differs by 0\.0002; the limit is 0\.0001"):
+    monkeypatch.setattr(export, "largest_difference", lambda *_: difference)
+    with pytest.raises(PackagingError, match=rf"the exported model differs by {named}; the limit is 0\.0001"):
         build(network, tmp_path)
     assert not list(tmp_path.glob("*.mar"))

@@ -398,16 +398,22 @@ def two_champions(network: DigitNet) -> tuple[str, str]:
     return both[0], both[1]
 
 
-def contents(store: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in store.iterdir()}
-
-
-def test_a_rollback_exchanges_the_archives(mlflow_store: Path, network: DigitNet) -> None:
+def two_kept_archives(network: DigitNet) -> tuple[Path, str, str]:
+    """A store with the archives of the previous champion and of the champion, and their runs."""
     first, second = two_champions(network)
     store = Path("store")
     store.mkdir()
     kept_archive(store, "mnist", second, b"second")
     kept_archive(store, "previous", first, b"first")
+    return store, first, second
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.iterdir()}
+
+
+def test_a_rollback_exchanges_the_archives(mlflow_store: Path, network: DigitNet) -> None:
+    store, first, second = two_kept_archives(network)
     before = contents(store)
     assert promotion.roll_back(store, "it misreads sevens") == store / ARCHIVE
     assert registry.champion() == first
@@ -421,11 +427,7 @@ def test_a_rollback_exchanges_the_archives(mlflow_store: Path, network: DigitNet
 
 
 def test_a_failed_rollback_changes_nothing(mlflow_store: Path, network: DigitNet) -> None:
-    first, second = two_champions(network)
-    store = Path("store")
-    store.mkdir()
-    kept_archive(store, "mnist", second, b"second")
-    kept_archive(store, "previous", first, b"first")
+    store, _, second = two_kept_archives(network)
     before = contents(store)
     for failing in ((registry, "exchange"), (stores, "exchange")):
         with patch.object(*failing, side_effect=OSError("the disk is full")), pytest.raises(OSError, match="is full"):
